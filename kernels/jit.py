@@ -1,12 +1,159 @@
-"""The decorator every CPU kernel is compiled with."""
+"""The decorator every CPU kernel is compiled with, and a way to watch compilations.
 
-from numba import njit as _numba_njit
+`@njit` and `@njit(parallel=True)` stand for `numba.njit` with the options that all kernels share: no GIL, NumPy's
+rules for division by zero, fused multiply-add allowed, and a disk cache that notices edits in every kernel source
+(`kernels.cache`). With `NUMBA_DISABLE_JIT=1` they leave functions as they are.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import config, event
+from numba.core.dispatcher import Dispatcher
+
+from .cache import KernelCache
+
+FORBIDDEN_FASTMATH = frozenset({"fast", "nnan", "ninf"})
+"""Flags that would let the compiler assume away NaN and infinity, which pass through every kernel as in PyTorch."""
+
+CompileCallback = Callable[[str, str, float], None]
+"""Called with a kernel's name, `"start"` or `"end"`, and the seconds since the start (0.0 at the start)."""
 
 
-def njit(function=None, *, parallel=False, fastmath=frozenset({"contract"}), **options):
-    """Compile `function` with the options that all CPU kernels share."""
+def njit(
+    function: Callable | None = None,
+    *,
+    parallel: bool = False,
+    fastmath: frozenset[str] | set[str] = frozenset({"contract"}),
+    **options: Any,
+) -> Any:
+    """Compile `function` with the options that all CPU kernels share.
+
+    Args:
+        function: what to compile; left out when the decorator is used with arguments.
+        parallel: compile `numba.prange` loops for several threads.
+        fastmath: the liberties the compiler may take with floating point; never `nnan` or `ninf`.
+        options: more options for `numba.njit`.
+    """
     if function is None:
         return lambda function: njit(function, parallel=parallel, fastmath=fastmath, **options)
-    return _numba_njit(
-        function, parallel=parallel, fastmath=set(fastmath), nogil=True, error_model="numpy", **options
-    )
+    if fastmath is True or FORBIDDEN_FASTMATH & set(fastmath or ()):
+        raise ValueError(f"njit: fastmath must be a set of flags without {sorted(FORBIDDEN_FASTMATH)}, got {fastmath}")
+    options = {"nogil": True, "error_model": "numpy", **options}
+    kernel = numba.njit(function, parallel=parallel, fastmath=set(fastmath), **options)
+    if not isinstance(kernel, Dispatcher):  # NUMBA_DISABLE_JIT=1
+        return kernel
+    kernel._cache = KernelCache(kernel.py_func, kernel.targetoptions)
+    return ParallelKernel(kernel) if parallel else kernel
+
+
+class ParallelKernel:
+    """A compiled function with parallel loops, safe to call from several threads.
+
+    Numba's threading layer `workqueue` (the default of macOS wheels) aborts the process when two threads are inside
+    parallel regions at once, so calls take turns there. The layers `omp` and `tbb` need no lock. Parallel kernels are
+    called from Python only, never from other kernels.
+    """
+
+    _turn = threading.RLock()
+    _layer: str | None = None
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.py_func = dispatcher.py_func
+        self.__name__ = dispatcher.py_func.__name__
+        self.__doc__ = dispatcher.py_func.__doc__
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the kernel; compile it first if these types are new."""
+        if ParallelKernel._layer in ("omp", "tbb"):
+            return self.dispatcher(*args)
+        with self._turn:
+            result = self.dispatcher(*args)
+            if ParallelKernel._layer is None:
+                ParallelKernel._layer = _threading_layer()
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass everything else on to the dispatcher."""
+        return getattr(self.__dict__["dispatcher"], name)
+
+
+def _threading_layer() -> str | None:
+    """Return the threading layer in use, or None before the first parallel region."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return None
+
+
+class _Watcher(event.Listener):
+    """Counts compilations of our kernels and tells callbacks about those that a caller waits for."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.callbacks: list[CompileCallback] = []
+        self._started: list[float] = []
+
+    def on_start(self, event: event.Event) -> None:
+        """Note that a compilation begins; those nested in another are counted but not reported."""
+        if self._is_ours(event):
+            self.count += 1
+            self._started.append(time.perf_counter())
+            self._tell(event, "start")
+
+    def on_end(self, event: event.Event) -> None:
+        """Note that a compilation ended, with or without success."""
+        if self._is_ours(event):
+            self._tell(event, "end")
+            self._started.pop()
+
+    @staticmethod
+    def _is_ours(event: event.Event) -> bool:
+        return isinstance(getattr(event.data["dispatcher"], "_cache", None), KernelCache)
+
+    def _tell(self, event: event.Event, phase: str) -> None:
+        if len(self._started) == 1:
+            name = event.data["dispatcher"].py_func.__name__
+            seconds = time.perf_counter() - self._started[0] if phase == "end" else 0.0
+            for callback in self.callbacks or [_print_progress]:
+                callback(name, phase, seconds)
+
+
+_watcher = _Watcher()
+if not config.DISABLE_JIT:
+    event.register("numba:compile", _watcher)
+
+
+def on_compile(callback: CompileCallback) -> Callable[[], None]:
+    """Call `callback(name, phase, seconds)` when the compilation of a kernel starts and ends.
+
+    Kernels that come from the disk cache are not reported, nor are helpers that are compiled on behalf of a kernel.
+    While a callback is registered nothing is printed.
+
+    Returns:
+        a function that ends the observation.
+    """
+    _watcher.callbacks.append(callback)
+    return lambda: _watcher.callbacks.remove(callback) if callback in _watcher.callbacks else None
+
+
+def compilations() -> int:
+    """Return how many functions this process has compiled rather than found in the disk cache."""
+    return _watcher.count
+
+
+def _print_progress(name: str, phase: str, seconds: float) -> None:
+    """Print one line for each kernel on stderr, when that is a terminal or `NBTORCH_VERBOSE=1` asks for it."""
+    wanted = os.environ.get("NBTORCH_VERBOSE")
+    if wanted == "0" or (wanted is None and not sys.stderr.isatty()):
+        return
+    if phase == "start":
+        print(f"nbtorch: compiling {name} ...", end="", file=sys.stderr, flush=True)
+    else:
+        print(f" {seconds:.1f} s (kept for next time)", file=sys.stderr, flush=True)

@@ -1,0 +1,254 @@
+"""Compiled kernels on disk, so that only the first process ever pays for compilation.
+
+Numba's own cache looks at the file in which a function is defined and nowhere else: an edit in a helper that lives in
+another file goes unnoticed and the old machine code runs on (numba #8396). Here the key covers every source file of
+the kernels package, so that whoever edits a kernel sees the edit.
+
+Layout: `NBTORCH_CACHE_DIR` (default: the user's cache folder + `nbtorch`) holds one folder per key, a hash over all
+kernel sources, the versions of Python, NumPy, Numba and llvmlite, the processor and the settings that change code.
+A folder holds one file per compiled overload, named by a hash of everything that tells it from the others. There is no
+index, so processes cannot mix up each other's entries; files are written aside and moved into place, carry a checksum,
+and are dropped and compiled anew when damaged. Nothing is ever written beside the sources.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import linecache
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy
+from numba.core import compiler, config
+from numba.core.caching import _Cache
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps, loads
+
+KEPT_FOLDERS = 8
+"""How many key folders stay on disk: the most recently used ones."""
+
+CODE_SETTINGS = (
+    "BOUNDSCHECK",
+    "CAPTURED_ERRORS",
+    "DEBUGINFO_DEFAULT",
+    "DISABLE_INTEL_SVML",
+    "ENABLE_AVX",
+    "ENABLE_PROFILING",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "LLVM_REFPRUNE_FLAGS",
+    "LLVM_REFPRUNE_PASS",
+    "LOOP_VECTORIZE",
+    "OPT",
+    "PARFOR_MAX_TUPLE_SIZE",
+    "SLP_VECTORIZE",
+)
+"""Settings of Numba that change the generated code; the processor comes with Numba's own `magic_tuple`."""
+
+CODE_VARIABLES = ("NBTORCH_SIMD",)
+"""Environment variables of ours that change the generated code."""
+
+_CHECKSUM_BYTES = 32
+
+
+def cache_root() -> Path:
+    """Return the folder that holds all key folders: `NBTORCH_CACHE_DIR` or `nbtorch` in the user's cache folder."""
+    chosen = os.environ.get("NBTORCH_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    home = Path.home()
+    if sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "nbtorch"
+
+
+def _digest(parts: Iterable[bytes | str]) -> str:
+    """Return a hash of a sequence of parts that no other sequence shares."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def source_digest() -> str:
+    """Return a hash over the names and contents of all source files of the kernels package."""
+    package = Path(__file__).resolve().parent
+    sources = sorted(package.rglob("*.py"))
+    return _digest(part for path in sources for part in (str(path.relative_to(package)), path.read_bytes()))
+
+
+_SOURCES_AT_IMPORT = source_digest()
+
+
+@cache
+def _settings() -> str:
+    """Describe everything beside sources and processor that changes the generated code."""
+    versions = (sys.version, platform.machine(), numpy.__version__, numba.__version__, llvmlite.__version__)
+    numba_settings = [(name, str(getattr(config, name, None))) for name in CODE_SETTINGS]
+    own_settings = [(name, os.environ.get(name)) for name in CODE_VARIABLES]
+    return repr((versions, numba_settings, own_settings))
+
+
+def _describe(value: object) -> bytes:
+    """Return bytes that describe what a closure holds, the same in every process."""
+    if isinstance(value, Dispatcher):
+        return _describe_function(value.py_func)
+    if inspect.isfunction(value):
+        return _describe_function(value)
+    return dumps(value)
+
+
+def _describe_function(function: Callable) -> bytes:
+    """Return bytes that describe a function's code and what it closes over."""
+    code = function.__code__
+    parts = [function.__module__, function.__qualname__, code.co_code, repr(code.co_names)]
+    parts += [repr(constant) for constant in code.co_consts if not inspect.iscode(constant)]
+    parts += [constant.co_code for constant in code.co_consts if inspect.iscode(constant)]
+    parts += [_describe(cell.cell_contents) for cell in function.__closure__ or ()]
+    return _digest(parts).encode()
+
+
+class KernelCache(_Cache):
+    """The compiled overloads of one function, given to a Numba dispatcher in the place of its own cache."""
+
+    _warned = False
+    _opened: set[Path] = set()  # noqa: RUF012 - shared on purpose: folders that this process has marked as in use
+
+    def __init__(self, function: Callable, options: dict[str, Any]) -> None:
+        self._function = function
+        self._options = repr(sorted((name, str(value)) for name, value in options.items()))
+        self._enabled = True
+
+    @property
+    def cache_path(self) -> str:
+        """The folder of all key folders."""
+        return str(cache_root())
+
+    def enable(self) -> None:
+        """Read and write entries."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Neither read nor write entries."""
+        self._enabled = False
+
+    def flush(self) -> None:
+        """Do nothing: an entry that no longer fits is never found again."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled overload for `sig`, or None if it has to be compiled."""
+        target_context.refresh()
+        path = self._entry(sig, target_context.codegen())
+        if path is None:
+            return None
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        _mark_used(path.parent)
+        try:
+            return compiler.CompileResult._rebuild(target_context, *loads(_verified(data)))
+        except Exception:  # whatever a damaged or foreign file raises: it is worth a compilation, not a traceback
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a freshly compiled overload on disk, unless the sources were edited while this process ran."""
+        if source_digest() != _SOURCES_AT_IMPORT:
+            return
+        if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
+            return
+        path = self._entry(sig, data.codegen)
+        if path is None:
+            return
+        payload = dumps(data._reduce())
+        try:
+            _write_aside(path, hashlib.sha256(payload).digest() + payload)
+        except OSError as error:
+            self._warn_once(path.parent, error)
+
+    def _entry(self, sig: Any, codegen: Any) -> Path | None:
+        """Return the path of the entry for `sig`; None if this function or signature cannot be kept."""
+        signature = str(sig)
+        own_source = _own_source(self._function)
+        if not self._enabled or own_source is None or " at 0x" in signature:
+            return None
+        target = repr(codegen.magic_tuple())
+        folder = cache_root() / _digest((_SOURCES_AT_IMPORT, _settings(), target))[:20]
+        name = _digest((signature, own_source, _describe_function(self._function), self._options))
+        return folder / f"{self._function.__name__.strip('<>')}-{name[:32]}.bin"
+
+    @classmethod
+    def _warn_once(cls, folder: Path, error: OSError) -> None:
+        """Say, once per process, that compiled kernels are not kept."""
+        if not cls._warned:
+            cls._warned = True
+            warnings.warn(
+                f"nbtorch cannot keep compiled kernels in {folder} ({error.strerror or error}): every process will"
+                " compile them again. Set NBTORCH_CACHE_DIR to a folder that can be written.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _own_source(function: Callable) -> str | None:
+    """Return a hash of the file that defines `function`; None when it has no source (typed into a bare prompt)."""
+    filename = function.__code__.co_filename
+    lines = linecache.getlines(filename)  # also finds the cells of a notebook
+    return _digest(lines) if lines else None
+
+
+def _verified(data: bytes) -> bytes:
+    """Return the payload of an entry; raise ValueError if it is not what was written."""
+    checksum, payload = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+    if hashlib.sha256(payload).digest() != checksum:
+        raise ValueError("damaged entry")
+    return payload
+
+
+def _write_aside(path: Path, data: bytes) -> None:
+    """Write a file so that other processes see either nothing or all of it."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _prune(path.parent)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+
+
+def _mark_used(folder: Path) -> None:
+    """Note, once per process, that a key folder is in use."""
+    if folder not in KernelCache._opened:
+        KernelCache._opened.add(folder)
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+
+
+def _prune(newest: Path) -> None:
+    """Remove all but the most recently used key folders."""
+    with contextlib.suppress(OSError):
+        others = [folder for folder in newest.parent.iterdir() if folder.is_dir() and folder != newest]
+        by_use = sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for folder in by_use[KEPT_FOLDERS - 1 :]:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""The disk cache: nothing is compiled twice, nothing stale is ever run, and no trouble with files is an error."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nbtorch.kernels
+
+KERNELS = Path(nbtorch.kernels.__file__).parent
+
+HELPER = """
+from .jit import njit
+
+@njit
+def scaled(x):
+    return 2 * x
+"""
+KERNEL = """
+from .jit import njit
+from .cache_test_helper import scaled
+
+@njit
+def shifted(x):
+    return scaled(x) + 1
+"""
+PROGRAM = """
+from nbtorch.kernels import jit
+from nbtorch.kernels.cache_test_kernel import shifted
+print(shifted(20), jit.compilations())
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of the package with two more kernel files, one calling the other."""
+    root = tmp_path / "tree"
+    ignored = shutil.ignore_patterns("__pycache__")
+    (root / "nbtorch").mkdir(parents=True)
+    (root / "nbtorch" / "__init__.py").write_text("")
+    shutil.copytree(KERNELS, root / "nbtorch" / "kernels", ignore=ignored)
+    (root / "nbtorch" / "kernels" / "cache_test_helper.py").write_text(HELPER)
+    (root / "nbtorch" / "kernels" / "cache_test_kernel.py").write_text(KERNEL)
+    return root
+
+
+def start(tree, **environment):
+    settings = {"PYTHONPATH": str(tree), "NBTORCH_CACHE_DIR": str(tree / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tree,
+        env={**os.environ, **settings, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(tree, **environment):
+    """Run the program; return its result, the number of compilations and what it wrote to stderr."""
+    process = start(tree, **environment)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    result, compilations = map(int, output.split())
+    return result, compilations, errors
+
+
+def entries(tree):
+    return sorted((tree / "cache").glob("*/*.bin"))
+
+
+def test_second_process_compiles_nothing(tree):
+    assert run(tree) == (41, 2, "")
+    assert run(tree) == (41, 0, "")
+    assert len(entries(tree)) == 2
+    assert not list((tree / "nbtorch").rglob("*.nb?")), "nothing beside the sources"
+
+
+def test_an_edit_in_another_file_is_noticed(tree):
+    assert run(tree)[0] == 41
+    helper = tree / "nbtorch" / "kernels" / "cache_test_helper.py"
+    stamp = helper.stat()
+    helper.write_text(HELPER.replace("2 * x", "3 * x"))
+    os.utime(helper, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert run(tree)[:2] == (61, 2)
+    helper.write_text(HELPER)
+    assert run(tree)[:2] == (41, 0), "the old key folder still serves the old sources"
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None], ids=["empty", "garbage", "truncated"])
+def test_damaged_entries_are_compiled_anew(tree, damage):
+    run(tree)
+    for entry in entries(tree):
+        entry.write_bytes(entry.read_bytes()[:1000] if damage is None else damage)
+    assert run(tree) == (41, 2, "")
+    assert run(tree) == (41, 0, "")
+
+
+def test_two_processes_at_once(tree):
+    processes = [start(tree) for _ in range(2)]
+    for process in processes:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert output.split()[0] == "41"
+    assert run(tree) == (41, 0, "")
+
+
+def test_a_folder_that_cannot_be_written_gives_one_warning(tree):
+    blocked = tree / "blocked"
+    blocked.write_text("a file, so that not even the superuser can make a folder here")
+    result, compilations, errors = run(tree, NBTORCH_CACHE_DIR=str(blocked))
+    assert (result, compilations) == (41, 2)
+    assert errors.count("RuntimeWarning: nbtorch cannot keep compiled kernels") == 1
+
+
+def test_settings_that_change_code_have_their_own_folder(tree):
+    run(tree)
+    assert run(tree, NUMBA_BOUNDSCHECK="1")[:2] == (41, 2)
+    assert len(list((tree / "cache").iterdir())) == 2
+
+
+def test_old_key_folders_are_pruned(tree):
+    for age in range(20):
+        folder = tree / "cache" / f"old{age:02}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (1_000_000 - age, 1_000_000 - age))
+    run(tree)
+    names = {folder.name for folder in (tree / "cache").iterdir()}
+    assert len(names) == 8
+    assert {f"old{age:02}" for age in range(7)} < names
+
+
+def test_without_the_jit_kernels_are_plain_functions(tree):
+    assert run(tree, NUMBA_DISABLE_JIT="1") == (41, 0, "")
+    assert entries(tree) == []
+
+
+def test_progress_is_shown_when_asked_for(tree):
+    errors = run(tree, NBTORCH_VERBOSE="1")[2]
+    assert errors.startswith("nbtorch: compiling shifted ... ")
+    assert errors.endswith(" s (kept for next time)\n")
+    assert errors.count("\n") == 1
+    assert run(tree, NBTORCH_VERBOSE="1")[2] == ""
