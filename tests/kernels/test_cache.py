@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import nbtorch.kernels
+import pytest
 
 KERNELS = Path(nbtorch.kernels.__file__).parent
 
