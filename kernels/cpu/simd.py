@@ -1,0 +1,451 @@
+"""Vector blocks: the innermost loops of the convolutions, written as LLVM code through llvmlite.
+
+Two blocks, each in a few shapes that keep all accumulators in registers:
+
+- the **offset GEMM block** multiplies a panel of `rows` weights per step by `vectors` vectors that it reads, unaligned,
+  at an offset from a table: `V[r, q] (+)= sum_k panel[k, r] * X[offsets[k] + q]`;
+- the **offset dot block** sums products along q: `out[r, t] (+)= sum_q G[r, q] * X[offsets[t] + q]`.
+
+The shapes follow the processor: vector width and number of registers, found by `host_simd()`. `NBTORCH_SIMD` (avx512,
+avx2, neon or generic) overrides the choice, which is how the other shapes are tested. All blocks of a dtype are
+compiled once, by `gemm_blocks` and `dot_blocks`, and reached by address: kernels that use them stay small.
+"""
+
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+from ..jit import njit
+
+INDEX = ir.IntType(64)
+
+
+class Simd(NamedTuple):
+    """What the blocks need to know of a processor."""
+
+    name: str
+    vector_bytes: int
+    accumulators: int
+    """How many vector registers may hold sums; the others hold operands."""
+    rows: int
+    """The most rows of a GEMM block."""
+    dot_rows: int
+    dot_taps: int
+    """The most rows and taps of a dot block; their product is at most `accumulators`."""
+    vectors: int = 6
+    """The most vectors per row of a GEMM block."""
+
+    def lanes(self, dtype: np.dtype) -> int:
+        """Return how many elements of a dtype one vector holds."""
+        return self.vector_bytes // np.dtype(dtype).itemsize
+
+    def vectors_for(self, rows: int) -> int:
+        """Return the most vectors that a GEMM block of so many rows can hold in registers."""
+        return min(self.vectors, self.accumulators // rows)
+
+
+KINDS = {
+    "avx512": Simd("avx512", vector_bytes=64, accumulators=24, rows=8, dot_rows=4, dot_taps=6),
+    "avx2": Simd("avx2", vector_bytes=32, accumulators=12, rows=6, dot_rows=3, dot_taps=4),
+    "neon": Simd("neon", vector_bytes=16, accumulators=24, rows=8, dot_rows=4, dot_taps=6),
+    "generic": Simd("generic", vector_bytes=16, accumulators=12, rows=6, dot_rows=3, dot_taps=4),
+}
+
+
+def _host_features() -> set[str]:
+    """Return the processor features that Numba compiles for, as LLVM names them."""
+    if config.CPU_FEATURES is not None:
+        names = [name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")]
+    else:
+        names = [name for name, present in binding.get_host_cpu_features().items() if present]
+    return {name for name in names if config.ENABLE_AVX or not name.startswith("avx")}
+
+
+@cache
+def host_simd() -> Simd:
+    """Return the block shapes for this processor, or those that `NBTORCH_SIMD` names."""
+    chosen = os.environ.get("NBTORCH_SIMD")
+    if chosen:
+        if chosen not in KINDS:
+            raise ValueError(f"NBTORCH_SIMD must be one of {', '.join(KINDS)}, got {chosen!r}")
+        return KINDS[chosen]
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return KINDS["neon"]
+    features = _host_features()
+    if "avx512f" in features:
+        return KINDS["avx512"]
+    return KINDS["avx2"] if {"avx2", "fma"} <= features else KINDS["generic"]
+
+
+# --- LLVM code ---------------------------------------------------------------------------------------------------
+
+
+def _element_type(dtype: np.dtype) -> ir.Type:
+    """Return the LLVM type of an element: float or double."""
+    return {4: ir.FloatType(), 8: ir.DoubleType()}[np.dtype(dtype).itemsize]
+
+
+class _Emitter:
+    """Shorthands for the vector instructions of one block."""
+
+    def __init__(self, builder: ir.IRBuilder, element: ir.Type, lanes: int) -> None:
+        self.builder = builder
+        self.element = element
+        self.lanes = lanes
+        self.align = 4 if isinstance(element, ir.FloatType) else 8
+        self.vector = ir.VectorType(element, lanes)
+        suffix = f"v{lanes}f{8 * self.align}"
+        name = f"llvm.fmuladd.{suffix}"
+        signature = ir.FunctionType(self.vector, [self.vector] * 3)
+        self._fma = cgutils.get_or_insert_function(builder.module, signature, name)
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """Emit a * b + c, fused where the processor can."""
+        return self.builder.call(self._fma, [a, b, c])
+
+    def load(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+        """Emit an unaligned vector load."""
+        address = self.builder.gep(pointer, [offset])
+        return self.builder.load(self.builder.bitcast(address, self.vector.as_pointer()), align=self.align)
+
+    def store(self, value: ir.Value, pointer: ir.Value, offset: ir.Value) -> None:
+        """Emit an unaligned vector store."""
+        address = self.builder.gep(pointer, [offset])
+        self.builder.store(value, self.builder.bitcast(address, self.vector.as_pointer()), align=self.align)
+
+    def broadcast(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+        """Emit a load of one element into every lane."""
+        scalar = self.builder.load(self.builder.gep(pointer, [offset]), align=self.align)
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        single = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(single, undefined, lanes)
+
+    def horizontal_sum(self, value: ir.Value) -> ir.Value:
+        """Emit the sum of all lanes, adding the upper half to the lower until one lane is left."""
+        width = self.lanes
+        while width > 1:
+            width //= 2
+            undefined = ir.Constant(value.type, ir.Undefined)
+            halves = [
+                self.builder.shuffle_vector(
+                    value,
+                    undefined,
+                    ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(start, start + width))),
+                )
+                for start in (0, width)
+            ]
+            value = self.builder.fadd(*halves)
+        return self.builder.extract_element(value, ir.IntType(32)(0))
+
+    def loop(self, count: ir.Value, sums: int, step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]) -> list:
+        """Emit `for i in range(count): sums = step(i, sums)` with the sums in registers; return their last values."""
+        builder = self.builder
+        before = builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(INDEX)
+        i.add_incoming(INDEX(0), before)
+        values = [builder.phi(self.vector) for _ in range(sums)]
+        for value in values:
+            value.add_incoming(ir.Constant(self.vector, [self.element(0.0)] * self.lanes), before)
+        builder.cbranch(builder.icmp_signed("<", i, count), body, after)
+        builder.position_at_end(body)
+        results = step(i, values)
+        for value, result in zip(values, results, strict=True):
+            value.add_incoming(result, builder.block)
+        i.add_incoming(builder.add(i, INDEX(1)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return values
+
+
+def _new_function(module: ir.Module, name: str, parameters: list[ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
+    """Add an empty void function to a module."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
+    function.attributes.add("nounwind")
+    return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+
+def gemm_signature(element: ir.Type) -> list[ir.Type]:
+    """Return the parameters of a GEMM block: panel, x, offsets, count, v, v_pitch, accumulate."""
+    pointer = element.as_pointer()
+    return [pointer, pointer, INDEX.as_pointer(), INDEX, pointer, INDEX, INDEX]
+
+
+def define_gemm_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, rows: int, vectors: int):
+    """Add a GEMM block to a module.
+
+    For k in range(count), r in range(rows) and q in range(vectors * lanes) it computes
+    `v[r * v_pitch + q] = sum_k panel[k * rows + r] * x[offsets[k] + q]`, or adds that to v when `accumulate` is not 0.
+    """
+    element = _element_type(dtype)
+    function, builder = _new_function(module, name, gemm_signature(element))
+    panel, x, offsets, count, v, v_pitch, accumulate = function.args
+    emit = _Emitter(builder, element, lanes)
+
+    def step(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        offset = builder.load(builder.gep(offsets, [k]), align=8)
+        source = builder.gep(x, [offset])
+        columns = [emit.load(source, INDEX(i * lanes)) for i in range(vectors)]
+        weights = builder.gep(panel, [builder.mul(k, INDEX(rows))])
+        results = []
+        for r in range(rows):
+            weight = emit.broadcast(weights, INDEX(r))
+            results += [emit.fma(weight, column, sums[r * vectors + i]) for i, column in enumerate(columns)]
+        return results
+
+    def write(adding: bool) -> None:
+        for r in range(rows):
+            row = builder.gep(v, [builder.mul(v_pitch, INDEX(r))])
+            for i in range(vectors):
+                value = sums[r * vectors + i]
+                if adding:
+                    value = builder.fadd(value, emit.load(row, INDEX(i * lanes)))
+                emit.store(value, row, INDEX(i * lanes))
+
+    sums = emit.loop(count, rows * vectors, step)
+    with builder.if_else(builder.icmp_signed("!=", accumulate, INDEX(0))) as (then, otherwise):
+        with then:
+            write(adding=True)
+        with otherwise:
+            write(adding=False)
+    builder.ret_void()
+    return function
+
+
+def dot_signature(element: ir.Type) -> list[ir.Type]:
+    """Return the parameters of a dot block: g, g_pitch, x, offsets, count, out, out_pitch, accumulate."""
+    pointer = element.as_pointer()
+    return [pointer, INDEX, pointer, INDEX.as_pointer(), INDEX, pointer, INDEX, INDEX]
+
+
+def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, rows: int, taps: int):
+    """Add a dot block to a module.
+
+    For r in range(rows), t in range(taps) and q in range(count * lanes) it computes
+    `out[r * out_pitch + t] = sum_q g[r * g_pitch + q] * x[offsets[t] + q]`, or adds that to out when `accumulate`
+    is not 0.
+    """
+    element = _element_type(dtype)
+    function, builder = _new_function(module, name, dot_signature(element))
+    g, g_pitch, x, offsets, count, out, out_pitch, accumulate = function.args
+    emit = _Emitter(builder, element, lanes)
+    g_rows = [builder.gep(g, [builder.mul(g_pitch, INDEX(r))]) for r in range(rows)]
+    sources = [builder.gep(x, [builder.load(builder.gep(offsets, [INDEX(t)]), align=8)]) for t in range(taps)]
+
+    def step(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        q = builder.mul(i, INDEX(lanes))
+        left = [emit.load(row, q) for row in g_rows]
+        results = list(sums)
+        for t, source in enumerate(sources):
+            right = emit.load(source, q)
+            for r in range(rows):
+                results[r * taps + t] = emit.fma(left[r], right, sums[r * taps + t])
+        return results
+
+    sums = [emit.horizontal_sum(value) for value in emit.loop(count, rows * taps, step)]
+    adding = builder.icmp_signed("!=", accumulate, INDEX(0))
+    with builder.if_else(adding) as (then, otherwise):
+        for branch, add in ((then, True), (otherwise, False)):
+            with branch:
+                for r in range(rows):
+                    for t in range(taps):
+                        target = builder.gep(out, [builder.add(builder.mul(out_pitch, INDEX(r)), INDEX(t))])
+                        value = sums[r * taps + t]
+                        builder.store(builder.fadd(builder.load(target), value) if add else value, target)
+    builder.ret_void()
+    return function
+
+
+# --- tables of compiled blocks -----------------------------------------------------------------------------------
+
+
+def gemm_shapes(simd: Simd) -> list[tuple[int, int]]:
+    """Return the (rows, vectors) of all GEMM blocks for a processor."""
+    return [(rows, n + 1) for rows in range(1, simd.rows + 1) for n in range(simd.vectors_for(rows))]
+
+
+def dot_shapes(simd: Simd) -> list[tuple[int, int]]:
+    """Return the (rows, taps) of all dot blocks for a processor."""
+    return [(r + 1, t + 1) for r in range(simd.dot_rows) for t in range(simd.dot_taps)]
+
+
+def _store_addresses(builder: ir.IRBuilder, table: ir.Value, columns: int, functions: dict) -> None:
+    """Emit stores of function addresses into a table[rows - 1, second - 1]."""
+    for (first, second), function in functions.items():
+        function.linkage = "internal"
+        slot = builder.gep(table, [INDEX((first - 1) * columns + second - 1)])
+        builder.store(builder.ptrtoint(function, INDEX), slot)
+
+
+@intrinsic
+def _fill_gemm_table(typingctx: Any, table: types.Array, sample: types.Array):
+    """Compile all GEMM blocks for the dtype of `sample`; write their addresses to `table`."""
+
+    def generate(context, builder, signature, args):
+        simd, dtype = host_simd(), np.dtype(str(sample.dtype))
+        pointer = context.make_array(table)(context, builder, args[0]).data
+        functions = {
+            shape: define_gemm_block(builder.module, f"nbtorch_gemm_{dtype}_{shape}", dtype, simd.lanes(dtype), *shape)
+            for shape in gemm_shapes(simd)
+        }
+        _store_addresses(builder, pointer, simd.vectors, functions)
+        return context.get_dummy_value()
+
+    return types.none(table, sample), generate
+
+
+@intrinsic
+def _fill_dot_table(typingctx: Any, table: types.Array, sample: types.Array):
+    """Compile all dot blocks for the dtype of `sample`; write their addresses to `table`."""
+
+    def generate(context, builder, signature, args):
+        simd, dtype = host_simd(), np.dtype(str(sample.dtype))
+        pointer = context.make_array(table)(context, builder, args[0]).data
+        functions = {
+            shape: define_dot_block(builder.module, f"nbtorch_dot_{dtype}_{shape}", dtype, simd.lanes(dtype), *shape)
+            for shape in dot_shapes(simd)
+        }
+        _store_addresses(builder, pointer, simd.dot_taps, functions)
+        return context.get_dummy_value()
+
+    return types.none(table, sample), generate
+
+
+@njit
+def gemm_vector_code(table, sample):
+    """Write the addresses of all GEMM blocks for the dtype of `sample` to `table` (rows, vectors), int64."""
+    _fill_gemm_table(table, sample)
+
+
+@njit
+def dot_vector_code(table, sample):
+    """Write the addresses of all dot blocks for the dtype of `sample` to `table` (rows, taps), int64."""
+    _fill_dot_table(table, sample)
+
+
+@cache
+def gemm_blocks(dtype: np.dtype) -> np.ndarray:
+    """Return the table of GEMM blocks for a dtype: `table[rows - 1, vectors - 1]` is what `gemm_block` calls."""
+    simd = host_simd()
+    table = _shape_codes(simd.rows, simd.vectors)
+    if not config.DISABLE_JIT:
+        gemm_vector_code(table, np.empty(0, dtype))
+    return table
+
+
+@cache
+def dot_blocks(dtype: np.dtype) -> np.ndarray:
+    """Return the table of dot blocks for a dtype: `table[rows - 1, taps - 1]` is what `dot_block` calls."""
+    simd = host_simd()
+    table = _shape_codes(simd.dot_rows, simd.dot_taps)
+    if not config.DISABLE_JIT:
+        dot_vector_code(table, np.empty(0, dtype))
+    return table
+
+
+def _shape_codes(rows: int, columns: int) -> np.ndarray:
+    """Return a table that holds, in the place of each address, the shape itself: what the models below read."""
+    return np.array([[first * 256 + second for second in range(1, columns + 1)] for first in range(1, rows + 1)])
+
+
+# --- calling a block ---------------------------------------------------------------------------------------------
+
+
+def _pointer(
+    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, start: ir.Value
+) -> ir.Value:
+    """Emit the address of an element of a flat array."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [start])
+
+
+def _call(builder: ir.IRBuilder, address: ir.Value, parameters: list[ir.Type], arguments: list[ir.Value]) -> None:
+    """Emit a call of the block at an address."""
+    signature = ir.FunctionType(ir.VoidType(), parameters)
+    builder.call(builder.inttoptr(address, signature.as_pointer()), arguments)
+
+
+def _gemm_intrinsic(typingctx, block, panel, panel_start, x, x_start, offsets, count, v, v_start, v_pitch, accumulate):
+    i = types.int64
+    signature = types.none(i, panel, i, x, i, offsets, i, v, i, i, i)
+
+    def generate(context, builder, signature, args):
+        address, panel_, panel_at, x_, x_at, offsets_, count_, v_, v_at, pitch, adding = args
+        arguments = [
+            _pointer(context, builder, panel, panel_, panel_at),
+            _pointer(context, builder, x, x_, x_at),
+            _pointer(context, builder, offsets, offsets_, INDEX(0)),
+            count_,
+            _pointer(context, builder, v, v_, v_at),
+            pitch,
+            adding,
+        ]
+        _call(builder, address, gemm_signature(context.get_data_type(x.dtype)), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _gemm_model(block, panel, panel_start, x, x_start, offsets, count, v, v_start, v_pitch, accumulate):
+    """Do in NumPy what a GEMM block does; for `NUMBA_DISABLE_JIT=1`."""
+    rows, vectors = divmod(int(block), 256)
+    width = vectors * host_simd().lanes(x.dtype)
+    weights = panel[panel_start : panel_start + count * rows].reshape(count, rows)
+    columns = np.zeros((count, width), x.dtype)
+    for k in range(count):
+        columns[k] = x[x_start + offsets[k] : x_start + offsets[k] + width]
+    result = weights.T @ columns
+    for r in range(rows):
+        target = v[v_start + r * v_pitch : v_start + r * v_pitch + width]
+        target[:] = target + result[r] if accumulate else result[r]
+
+
+def _dot_intrinsic(
+    typingctx, block, g, g_start, g_pitch, x, x_start, offsets, first, count, out, out_start, out_pitch, accumulate
+):
+    i = types.int64
+    signature = types.none(i, g, i, i, x, i, offsets, i, i, out, i, i, i)
+
+    def generate(context, builder, signature, args):
+        address, g_, g_at, g_step, x_, x_at, offsets_, first_, count_, out_, out_at, out_step, adding = args
+        arguments = [
+            _pointer(context, builder, g, g_, g_at),
+            g_step,
+            _pointer(context, builder, x, x_, x_at),
+            _pointer(context, builder, offsets, offsets_, first_),
+            count_,
+            _pointer(context, builder, out, out_, out_at),
+            out_step,
+            adding,
+        ]
+        _call(builder, address, dot_signature(context.get_data_type(x.dtype)), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _dot_model(block, g, g_start, g_pitch, x, x_start, offsets, first, count, out, out_start, out_pitch, accumulate):
+    """Do in NumPy what a dot block does; for `NUMBA_DISABLE_JIT=1`."""
+    rows, taps = divmod(int(block), 256)
+    width = count * host_simd().lanes(x.dtype)
+    for r in range(rows):
+        left = g[g_start + r * g_pitch : g_start + r * g_pitch + width]
+        for t in range(taps):
+            at = x_start + offsets[first + t]
+            value = (left * x[at : at + width]).sum()
+            slot = out_start + r * out_pitch + t
+            out[slot] = out[slot] + value if accumulate else value
+
+
+gemm_block = _gemm_model if config.DISABLE_JIT else intrinsic(_gemm_intrinsic)
+dot_block = _dot_model if config.DISABLE_JIT else intrinsic(_dot_intrinsic)
