@@ -1,0 +1,711 @@
+"""Convolution on CUDA, forward and both backward passes, for any rank, stride, padding, dilation and groups.
+
+Each pass is one matrix product per group, c[row, column] = Σ_k a[row, k] · b[k, column], whose operand b is never
+written out ("implicit GEMM"): a block of threads gathers the tile of b that it needs into shared memory.
+
+| pass | a[row, k] | b[k, column] | rows | columns | k |
+|---|---|---|---|---|---|
+| forward | weight | input under the window | O/groups | N·oD·oH·oW | (c, tap) |
+| gradient of the input | weight | grad_output | C/groups | N·D·H·W | (o, tap) |
+| gradient of the weight | grad_output | input under the window | O/groups | (c, tap) | N·oD·oH·oW |
+
+What tells the passes apart is four small functions that turn (row, k, column) into places in the arrays (`Pass`). Three kernels
+work for all of them: `gemm`, tiled in shared memory and registers; `direct`, a thread per element, for groups
+with hardly any rows (depthwise); `reduce`, a block per element, for few elements and a long sum.
+
+Sums run in an order that depends on the shapes alone, so results have the same bits in every run. Everything inside
+one image is counted in 32 bits; where an image begins, in 64.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from nbtorch.kernels import scalar
+from nbtorch.kernels.cuda import target
+
+Triple = tuple[int, int, int]
+
+
+class Tile(NamedTuple):
+    """How a block of threads shares one tile of the product.
+
+    The block computes `rows` × `columns` elements and walks through k in steps of `depth`; each thread keeps
+    `thread_rows` × `thread_columns` sums in registers, in groups of four neighbours.
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    thread_rows: int
+    thread_columns: int
+
+    @property
+    def threads(self) -> int:
+        """Threads in a block."""
+        return self.rows // self.thread_rows * (self.columns // self.thread_columns)
+
+
+LARGE_TILE = {4: Tile(128, 128, 8, 8, 8), 8: Tile(64, 64, 8, 4, 4)}
+"""For products with many rows, by the size of an element in bytes: as many sums as registers hold."""
+
+SMALL_TILE = {4: Tile(32, 128, 8, 4, 4), 8: Tile(32, 64, 8, 4, 4)}
+"""For products with few rows."""
+
+SIMULATOR_TILE = Tile(16, 16, 8, 4, 4)
+"""The same code with few threads, each of which costs the simulator milliseconds."""
+
+DIRECT_ROWS = 2
+"""Up to so many rows for each group, tiles would be mostly empty and a thread for each element is faster."""
+
+REDUCE_THREADS = 16 if target.SIMULATOR else 256
+DIRECT_THREADS = 16 if target.SIMULATOR else 256
+
+MAX_GRID_Y = 65535
+
+SPLIT_BLOCKS = 512
+"""The gradient of the weight splits its sum until so many blocks are at work: four for each multiprocessor of a large GPU."""
+
+
+class Geometry(NamedTuple):
+    """The numbers of one convolution, as int32.
+
+    "Plane" is the space that columns run through (of the output, or of the input for the gradient of the input);
+    `…_multiplier` and `…_shift` divide by an extent (`scalar.divide`).
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    split_depth: int
+    row_stride: int
+    channels: int
+    out_channels: int
+    D: int
+    H: int
+    W: int
+    oD: int
+    oH: int
+    oW: int
+    kH: int
+    kW: int
+    taps: int
+    sD: int
+    sH: int
+    sW: int
+    pD: int
+    pH: int
+    pW: int
+    dD: int
+    dH: int
+    dW: int
+    in_plane: int
+    out_plane: int
+    in_per_group: int
+    out_per_group: int
+    plane_multiplier: int
+    plane_shift: int
+    plane_h_multiplier: int
+    plane_h_shift: int
+    plane_w_multiplier: int
+    plane_w_shift: int
+    taps_multiplier: int
+    taps_shift: int
+    kH_multiplier: int
+    kH_shift: int
+    kW_multiplier: int
+    kW_shift: int
+    sD_multiplier: int
+    sD_shift: int
+    sH_multiplier: int
+    sH_shift: int
+    sW_multiplier: int
+    sW_shift: int
+
+
+# --- index arithmetic: numbers in, numbers out
+
+
+@target.device
+def split_tap(g, tap):
+    """Return (tap_d, tap_h, tap_w) of the flat position of a tap in the kernel."""
+    plane_row = scalar.divide(tap, g.kW_multiplier, g.kW_shift)
+    tap_d = scalar.divide(plane_row, g.kH_multiplier, g.kH_shift)
+    return tap_d, np.int32(plane_row - tap_d * g.kH), np.int32(tap - plane_row * g.kW)
+
+
+@target.device
+def split_pixel(g, pixel, extent_h, extent_w):
+    """Return (d, h, w) of a flat position in the plane that columns run through."""
+    plane_row = scalar.divide(pixel, g.plane_w_multiplier, g.plane_w_shift)
+    d = scalar.divide(plane_row, g.plane_h_multiplier, g.plane_h_shift)
+    return d, np.int32(plane_row - d * extent_h), np.int32(pixel - plane_row * extent_w)
+
+
+@target.device
+def split_channel(g, k):
+    """Return (channel, tap) of a position in the sum over channels and taps."""
+    channel = scalar.divide(k, g.taps_multiplier, g.taps_shift)
+    return channel, np.int32(k - channel * g.taps)
+
+
+@target.device
+def split_image(g, column, plane):
+    """Return (image, pixel) of a position among the pixels of all images."""
+    image = scalar.divide(column, g.plane_multiplier, g.plane_shift)
+    return image, np.int32(column - image * plane)
+
+
+@target.device
+def input_offset(g, channel, d, h, w):
+    """Return the place of an element inside one image of the input, or -1 outside of it."""
+    if d < 0 or h < 0 or w < 0 or d >= g.D or h >= g.H or w >= g.W:
+        return np.int32(-1)
+    return np.int32(((channel * g.D + d) * g.H + h) * g.W + w)
+
+
+@target.device
+def window_index(position, stride, multiplier, shift, windows):
+    """Return which window begins at `position` (of the padded input), or -1 if none does."""
+    if position < 0:
+        return np.int32(-1)
+    window = scalar.divide(position, multiplier, shift)
+    return window if window * stride == position and window < windows else np.int32(-1)
+
+
+# --- the passes: where in a, b and c does (row, k, column) of a group lie
+
+
+class Pass(NamedTuple):
+    """Four device functions that place one pass's matrix product in its arrays.
+
+    `a_place(g, group, k)` and `c_place(g, group, column)` give the place of row 0, in steps of `g.row_stride` and, for c,
+    `c_stride(g)`. `b_column(g, group, column)` gives what a column keeps, and `b_place(g, kept, k)` the place of b[k, column],
+    or -1 where it is zero.
+    """
+
+    a_place: Any
+    b_column: Any
+    b_place: Any
+    c_place: Any
+    c_stride: Any
+
+
+@target.device
+def forward_a_place(g, group, k):
+    return np.int64(group * g.rows) * g.depth + k
+
+
+@target.device
+def forward_b_column(g, group, column):
+    image, pixel = split_image(g, column, g.out_plane)
+    d, h, w = split_pixel(g, pixel, g.oH, g.oW)
+    start = np.int64(image * np.int64(g.channels) + group * g.in_per_group) * g.in_plane
+    return start, np.int32(d * g.sD - g.pD), np.int32(h * g.sH - g.pH), np.int32(w * g.sW - g.pW)
+
+
+@target.device
+def forward_b_place(g, kept, k):
+    start, d, h, w = kept
+    channel, tap = split_channel(g, k)
+    tap_d, tap_h, tap_w = split_tap(g, tap)
+    offset = input_offset(
+        g, channel, np.int32(d + tap_d * g.dD), np.int32(h + tap_h * g.dH), np.int32(w + tap_w * g.dW)
+    )
+    return start + offset if offset >= 0 else np.int64(-1)
+
+
+@target.device
+def forward_c_place(g, group, column):
+    image, pixel = split_image(g, column, g.out_plane)
+    return np.int64(image * np.int64(g.out_channels) + group * g.out_per_group) * g.out_plane + pixel
+
+
+@target.device
+def forward_c_stride(g):
+    return g.out_plane
+
+
+@target.device
+def grad_input_a_place(g, group, k):
+    channel, tap = split_channel(g, k)
+    return np.int64(group * g.out_per_group + channel) * np.int64(g.rows * g.taps) + tap
+
+
+@target.device
+def grad_input_b_column(g, group, column):
+    image, pixel = split_image(g, column, g.in_plane)
+    d, h, w = split_pixel(g, pixel, g.H, g.W)
+    start = np.int64(image * np.int64(g.out_channels) + group * g.out_per_group) * g.out_plane
+    return start, np.int32(d + g.pD), np.int32(h + g.pH), np.int32(w + g.pW)
+
+
+@target.device
+def grad_input_b_place(g, kept, k):
+    start, d, h, w = kept
+    channel, tap = split_channel(g, k)
+    tap_d, tap_h, tap_w = split_tap(g, tap)
+    out_d = window_index(np.int32(d - tap_d * g.dD), g.sD, g.sD_multiplier, g.sD_shift, g.oD)
+    out_h = window_index(np.int32(h - tap_h * g.dH), g.sH, g.sH_multiplier, g.sH_shift, g.oH)
+    out_w = window_index(np.int32(w - tap_w * g.dW), g.sW, g.sW_multiplier, g.sW_shift, g.oW)
+    if out_d < 0 or out_h < 0 or out_w < 0:
+        return np.int64(-1)
+    return start + np.int32(((channel * g.oD + out_d) * g.oH + out_h) * g.oW + out_w)
+
+
+@target.device
+def grad_input_c_place(g, group, column):
+    image, pixel = split_image(g, column, g.in_plane)
+    return np.int64(image * np.int64(g.channels) + group * g.in_per_group) * g.in_plane + pixel
+
+
+@target.device
+def grad_input_c_stride(g):
+    return g.in_plane
+
+
+@target.device
+def grad_weight_a_place(g, group, k):
+    return forward_c_place(g, group, k)
+
+
+@target.device
+def grad_weight_b_column(g, group, column):
+    channel, tap = split_channel(g, column)
+    tap_d, tap_h, tap_w = split_tap(g, tap)
+    start = np.int64(group * g.in_per_group + channel) * g.in_plane
+    return start, np.int32(tap_d * g.dD - g.pD), np.int32(tap_h * g.dH - g.pH), np.int32(tap_w * g.dW - g.pW)
+
+
+@target.device
+def grad_weight_b_place(g, kept, k):
+    start, tap_d, tap_h, tap_w = kept
+    image, pixel = split_image(g, k, g.out_plane)
+    d, h, w = split_pixel(g, pixel, g.oH, g.oW)
+    offset = input_offset(
+        g, 0, np.int32(tap_d + d * g.sD), np.int32(tap_h + h * g.sH), np.int32(tap_w + w * g.sW)
+    )
+    return start + image * np.int64(g.channels) * g.in_plane + offset if offset >= 0 else np.int64(-1)
+
+
+@target.device
+def grad_weight_c_place(g, group, column):
+    return np.int64(group * g.rows) * g.columns + column
+
+
+@target.device
+def grad_weight_c_stride(g):
+    return g.columns
+
+
+FORWARD = Pass(forward_a_place, forward_b_column, forward_b_place, forward_c_place, forward_c_stride)
+GRAD_INPUT = Pass(
+    grad_input_a_place, grad_input_b_column, grad_input_b_place, grad_input_c_place, grad_input_c_stride
+)
+GRAD_WEIGHT = Pass(
+    grad_weight_a_place, grad_weight_b_column, grad_weight_b_place, grad_weight_c_place, grad_weight_c_stride
+)
+
+
+# --- the kernels, made for one pass and dtype
+
+
+@functools.cache
+def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
+    """Make the tiled kernel; block (x, y, z) computes tile (x, y) of the columns and rows of group and split z.
+
+    Two tiles of a and b lie in shared memory: while the threads multiply one, they fetch the next.
+    """
+    a_place, b_column, b_place, c_place, c_stride = which
+    ROWS, COLUMNS, DEPTH, THREAD_ROWS, THREAD_COLUMNS = tile
+    THREADS = tile.threads
+    A_PITCH = ROWS + 4  # four elements of padding spread the threads that store one row of k over the banks
+    A_SIZE, B_SIZE = DEPTH * A_PITCH, DEPTH * COLUMNS
+    A_LOADS, B_LOADS = ROWS * DEPTH // THREADS, COLUMNS * DEPTH // THREADS
+    A_STEP, B_STEP = THREADS // DEPTH, THREADS // COLUMNS
+    ROW_GROUP, COLUMN_GROUP = ROWS // (THREAD_ROWS // 4), COLUMNS // (THREAD_COLUMNS // 4)
+    ACROSS = COLUMNS // THREAD_COLUMNS
+    A_SHARED, B_SHARED, SUMS = 2 * A_SIZE, 2 * B_SIZE, THREAD_ROWS * THREAD_COLUMNS
+    multiply = target.register_tile(THREAD_ROWS, THREAD_COLUMNS, DEPTH, (A_PITCH, ROW_GROUP), (COLUMNS, COLUMN_GROUP))
+    zero = dtype.type(0)
+
+    def kernel(a, b, c, bias, has_bias, groups, split_size, g):
+        a_tiles = cuda.shared.array(A_SHARED, dtype, alignment=16)
+        b_tiles = cuda.shared.array(B_SHARED, dtype, alignment=16)
+        a_next = cuda.local.array(A_LOADS, dtype)
+        b_next = cuda.local.array(B_LOADS, dtype)
+        sums = cuda.local.array(SUMS, dtype)
+        for i in range(SUMS):
+            sums[i] = zero
+
+        thread = np.int32(cuda.threadIdx.x)
+        split, group = np.int32(cuda.blockIdx.z // groups), np.int32(cuda.blockIdx.z % groups)
+        a_k, a_row = np.int32(thread % DEPTH), np.int32(thread // DEPTH)
+        b_k, b_slot = np.int32(thread // COLUMNS), np.int32(thread % COLUMNS)
+        first_row, first_column = np.int32(cuda.blockIdx.y * ROWS), np.int32(cuda.blockIdx.x * COLUMNS)
+        column = np.int32(first_column + b_slot)
+        column_inside = column < g.columns
+        kept = b_column(g, group, column if column_inside else np.int32(0))
+        begin = np.int32(split * g.split_depth)
+        end = np.int32(min(g.depth, begin + g.split_depth))
+        row_in_block, column_in_block = np.int32(thread // ACROSS * 4), np.int32(thread % ACROSS * 4)
+
+        stage = np.int32(0)
+        step = np.int32(begin - DEPTH)  # the first round only fetches
+        while step < end:
+            following = np.int32(step + DEPTH)
+            if following < end:
+                k = np.int32(following + a_k)
+                place = a_place(g, group, k if k < end else np.int32(0))
+                for i in range(A_LOADS):
+                    row = np.int32(first_row + a_row + i * A_STEP)
+                    inside = k < end and row < g.rows
+                    a_next[i] = a[place + np.int64(row) * g.row_stride] if inside else zero
+                for i in range(B_LOADS):
+                    k = np.int32(following + b_k + i * B_STEP)
+                    place = b_place(g, kept, k) if column_inside and k < end else np.int64(-1)
+                    b_next[i] = b[place] if place >= 0 else zero
+            if step >= begin:
+                multiply(a_tiles, stage * A_SIZE + row_in_block, b_tiles, stage * B_SIZE + column_in_block, sums)
+            stage = np.int32(1 - stage)
+            if following < end:
+                for i in range(A_LOADS):
+                    a_tiles[stage * A_SIZE + a_k * A_PITCH + a_row + i * A_STEP] = a_next[i]
+                for i in range(B_LOADS):
+                    b_tiles[stage * B_SIZE + (b_k + i * B_STEP) * COLUMNS + b_slot] = b_next[i]
+            cuda.syncthreads()
+            step = following
+
+        stride = np.int64(c_stride(g))
+        for j in range(THREAD_COLUMNS):
+            column = np.int32(first_column + column_in_block + j // 4 * COLUMN_GROUP + j % 4)
+            if column < g.columns:
+                place = c_place(g, group, column) + split * split_size
+                for i in range(THREAD_ROWS):
+                    row = np.int32(first_row + row_in_block + i // 4 * ROW_GROUP + i % 4)
+                    if row < g.rows:
+                        value = sums[i * THREAD_COLUMNS + j]
+                        c[place + row * stride] = value + bias[group * g.rows + row] if has_bias else value
+
+    parameters = (dtype, dtype, dtype, dtype, "int32", "int32", "int64", Geometry)
+    return target.Kernel(kernel, parameters, THREADS)
+
+
+@functools.cache
+def direct(which: Pass, dtype: np.dtype) -> target.Kernel:
+    """Make the kernel in which a thread computes one element; block (x, y) runs along the columns of row y of all groups."""
+    a_place, b_column, b_place, c_place, c_stride = which
+    zero = dtype.type(0)
+
+    def kernel(a, b, c, bias, has_bias, groups, split_size, g):
+        column = np.int32(cuda.grid(1))
+        if column >= g.columns:
+            return
+        for channel in range(cuda.blockIdx.y, groups * g.rows, cuda.gridDim.y):
+            group = np.int32(channel // g.rows)
+            row = np.int64(channel - group * g.rows)
+            kept = b_column(g, group, column)
+            total = zero
+            for k in range(g.depth):
+                place = b_place(g, kept, np.int32(k))
+                if place >= 0:
+                    total += a[a_place(g, group, np.int32(k)) + row * g.row_stride] * b[place]
+            c[c_place(g, group, column) + row * c_stride(g)] = total + bias[channel] if has_bias else total
+
+    parameters = (dtype, dtype, dtype, dtype, "int32", "int32", "int64", Geometry)
+    return target.Kernel(kernel, parameters, DIRECT_THREADS)
+
+
+@functools.cache
+def reduce(which: Pass, dtype: np.dtype) -> target.Kernel:
+    """Make the kernel in which a block computes one element; block (x, y) has column x of row y of all groups.
+
+    Each thread sums every `threads`-th product, then the threads' sums are added pairwise.
+    """
+    a_place, b_column, b_place, c_place, c_stride = which
+    THREADS = REDUCE_THREADS
+    zero = dtype.type(0)
+
+    def kernel(a, b, c, groups, g):
+        partial = cuda.shared.array(THREADS, dtype)
+        thread = np.int32(cuda.threadIdx.x)
+        column = np.int32(cuda.blockIdx.x)
+        for channel in range(cuda.blockIdx.y, groups * g.rows, cuda.gridDim.y):
+            group = np.int32(channel // g.rows)
+            row = np.int64(channel - group * g.rows)
+            kept = b_column(g, group, column)
+            total = zero
+            for k in range(thread, g.depth, THREADS):
+                place = b_place(g, kept, np.int32(k))
+                if place >= 0:
+                    total += a[a_place(g, group, np.int32(k)) + row * g.row_stride] * b[place]
+            partial[thread] = total
+            cuda.syncthreads()
+            half = THREADS // 2
+            while half > 0:
+                if thread < half:
+                    partial[thread] += partial[thread + half]
+                cuda.syncthreads()
+                half //= 2
+            if thread == 0:
+                c[c_place(g, group, column) + row * c_stride(g)] = partial[0]
+            cuda.syncthreads()
+
+    return target.Kernel(kernel, (dtype, dtype, dtype, "int32", Geometry), THREADS)
+
+
+@functools.cache
+def add_splits(dtype: np.dtype) -> target.Kernel:
+    """Make the kernel that adds the partial results (splits, size) of a split sum, in their order."""
+    zero = dtype.type(0)
+
+    def kernel(partials, splits, size, total):
+        i = cuda.grid(1)
+        if i < size:
+            value = zero
+            for split in range(splits):
+                value += partials[split * size + i]
+            total[i] = value
+
+    return target.Kernel(kernel, (dtype, "int32", "int64", dtype), DIRECT_THREADS)
+
+
+@functools.cache
+def sum_planes(dtype: np.dtype) -> target.Kernel:
+    """Make the kernel that sums (N, O, plane) over n and plane; a block per channel o."""
+    THREADS = REDUCE_THREADS
+    zero = dtype.type(0)
+
+    def kernel(values, images, channels, plane, sums):
+        partial = cuda.shared.array(THREADS, dtype)
+        thread, channel = cuda.threadIdx.x, cuda.blockIdx.x
+        total = zero
+        for image in range(images):
+            start = (image * channels + channel) * plane
+            for i in range(thread, plane, THREADS):
+                total += values[start + i]
+        partial[thread] = total
+        cuda.syncthreads()
+        half = THREADS // 2
+        while half > 0:
+            if thread < half:
+                partial[thread] += partial[thread + half]
+            cuda.syncthreads()
+            half //= 2
+        if thread == 0:
+            sums[channel] = partial[0]
+
+    return target.Kernel(kernel, (dtype, "int64", "int64", "int64", dtype), THREADS)
+
+
+# --- the launchers
+
+
+def conv_forward(
+    input: Any,
+    weight: Any,
+    bias: Any | None,
+    stride: Triple,
+    padding: Triple,
+    dilation: Triple,
+    groups: int,
+    output: Any,
+) -> None:
+    """Write the convolution of `input` (N, C, D, H, W) with `weight` (O, C/groups, kD, kH, kW) to `output`."""
+    sizes = _sizes(input, weight, output, stride, padding, dilation, groups)
+    for images in _batches(output):
+        g = _geometry(sizes, "forward", output[images].shape[0])
+        _product(FORWARD, weight, input[images], output[images], bias, groups, g)
+
+
+def conv_grad_input(
+    grad_output: Any,
+    weight: Any,
+    bias: Any | None,
+    stride: Triple,
+    padding: Triple,
+    dilation: Triple,
+    groups: int,
+    grad_input: Any,
+) -> None:
+    """Write to `grad_input` the gradient of a convolution's input, plus `bias` (C,): also the transposed convolution."""
+    sizes = _sizes(grad_input, weight, grad_output, stride, padding, dilation, groups)
+    for images in _batches(grad_input):
+        g = _geometry(sizes, "grad_input", grad_input[images].shape[0])
+        _product(GRAD_INPUT, weight, grad_output[images], grad_input[images], bias, groups, g)
+
+
+def conv_grad_weight(
+    grad_output: Any,
+    input: Any,
+    stride: Triple,
+    padding: Triple,
+    dilation: Triple,
+    groups: int,
+    grad_weight: Any,
+) -> None:
+    """Write to `grad_weight` the gradient of a convolution's weight."""
+    if grad_weight.size == 0:
+        return
+    sizes = _sizes(input, grad_weight, grad_output, stride, padding, dilation, groups)
+    g = _geometry(sizes, "grad_weight", input.shape[0])
+    dtype = np.dtype(grad_weight.dtype)
+    if g.rows <= DIRECT_ROWS:
+        grid = (g.columns, min(groups * g.rows, MAX_GRID_Y))
+        reduce(GRAD_WEIGHT, dtype)(grid, grad_output, input, grad_weight, groups, g)
+        return
+    tile = _tile(g, dtype)
+    blocks = -(-g.columns // tile.columns) * -(-g.rows // tile.rows) * groups
+    splits, split_depth = _split(g.depth, tile.depth, blocks)
+    g = g._replace(split_depth=split_depth)
+    partials = grad_weight if splits == 1 else target.empty(grad_weight, splits * grad_weight.size)
+    _launch_gemm(GRAD_WEIGHT, tile, splits, grad_output, input, partials, None, groups, grad_weight.size, g)
+    if splits > 1:
+        grid = -(-grad_weight.size // DIRECT_THREADS)
+        add_splits(dtype)(grid, partials, splits, grad_weight.size, grad_weight)
+
+
+def conv_grad_bias(grad_output: Any, grad_bias: Any) -> None:
+    """Write to `grad_bias` (O,) the sum of `grad_output` (N, O, oD, oH, oW) over n, d, h and w."""
+    if grad_bias.size == 0:
+        return
+    images, channels, *extents = grad_output.shape
+    kernel = sum_planes(np.dtype(grad_bias.dtype))
+    kernel(channels, grad_output, images, channels, math.prod(extents), grad_bias)
+
+
+def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int, g: Geometry) -> None:
+    """Launch the kernel that suits the shape of a product whose sum is not split."""
+    if c.size == 0:
+        return
+    dtype = np.dtype(c.dtype)
+    if g.rows <= DIRECT_ROWS:
+        grid = (-(-g.columns // DIRECT_THREADS), min(groups * g.rows, MAX_GRID_Y))
+        offered = c if bias is None else bias
+        direct(which, dtype)(grid, a, b, c, offered, bias is not None, groups, 0, g)
+    else:
+        _launch_gemm(which, _tile(g, dtype), 1, a, b, c, bias, groups, 0, g)
+
+
+def _launch_gemm(
+    which: Pass,
+    tile: Tile,
+    splits: int,
+    a: Any,
+    b: Any,
+    c: Any,
+    bias: Any | None,
+    groups: int,
+    split_size: int,
+    g: Geometry,
+) -> None:
+    grid = (-(-g.columns // tile.columns), -(-g.rows // tile.rows), groups * splits)
+    if grid[1] > MAX_GRID_Y or grid[2] > MAX_GRID_Y:
+        raise OverflowError(f"convolution: too many channels or groups for CUDA, a grid of {grid} blocks")
+    offered = c if bias is None else bias  # a pointer that is not read
+    kernel = gemm(which, np.dtype(c.dtype), tile)
+    kernel(grid, a, b, c, offered, bias is not None, groups, split_size, g)
+
+
+def _tile(g: Geometry, dtype: np.dtype) -> Tile:
+    if target.SIMULATOR:
+        return SIMULATOR_TILE
+    tiles = SMALL_TILE if g.rows <= SMALL_TILE[dtype.itemsize].rows else LARGE_TILE
+    return tiles[dtype.itemsize]
+
+
+def _split(depth: int, step: int, blocks: int) -> tuple[int, int]:
+    """Return (splits, depth of a split): enough to occupy a GPU, each at least 64 steps long."""
+    steps = max(1, -(-depth // step))
+    splits = max(1, min(SPLIT_BLOCKS // blocks, steps // 64, 1024))
+    split_depth = -(-steps // splits) * step
+    return -(-depth // split_depth) if depth else 1, split_depth
+
+
+def _batches(output: Any) -> list[slice]:
+    """Cut a batch into runs of images with fewer than 2³¹ pixels."""
+    images, plane = output.shape[0], math.prod(output.shape[2:])
+    step = max(1, (target.SIZE_LIMIT - 1) // max(1, plane))
+    return [slice(start, start + step) for start in range(0, images, step)]
+
+
+class Sizes(NamedTuple):
+    """The shapes and options of a convolution, whichever pass is asked for."""
+
+    channels: int
+    extents: Triple
+    out_channels: int
+    out_extents: Triple
+    kernel_size: Triple
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+    groups: int
+
+
+def _sizes(input, weight, output, stride, padding, dilation, groups) -> Sizes:
+    return Sizes(
+        input.shape[1],
+        tuple(input.shape[2:]),
+        output.shape[1],
+        tuple(output.shape[2:]),
+        tuple(weight.shape[2:]),
+        tuple(stride),
+        tuple(padding),
+        tuple(dilation),
+        groups,
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _geometry(sizes: Sizes, which: str, images: int) -> Geometry:
+    """Return the numbers of one pass over so many images."""
+    taps, in_plane, out_plane = (math.prod(s) for s in (sizes.kernel_size, sizes.extents, sizes.out_extents))
+    in_per_group, out_per_group = sizes.channels // sizes.groups, sizes.out_channels // sizes.groups
+    rows, columns, depth, row_stride = {
+        "forward": (out_per_group, images * out_plane, in_per_group * taps, in_per_group * taps),
+        "grad_input": (in_per_group, images * in_plane, out_per_group * taps, taps),
+        "grad_weight": (out_per_group, in_per_group * taps, images * out_plane, out_plane),
+    }[which]
+    plane = sizes.extents if which == "grad_input" else sizes.out_extents
+    largest = max(columns, depth, sizes.channels * in_plane, sizes.out_channels * out_plane, rows * depth)
+    if largest + 4096 >= target.SIZE_LIMIT:
+        raise OverflowError(f"convolution: an image or a weight must have fewer than 2**31 elements on CUDA, got {sizes}")
+    divisors = (math.prod(plane), plane[1], plane[2], taps, *sizes.kernel_size[1:], *sizes.stride)
+    return Geometry(
+        rows,
+        columns,
+        depth,
+        depth,
+        row_stride,
+        sizes.channels,
+        sizes.out_channels,
+        *sizes.extents,
+        *sizes.out_extents,
+        *sizes.kernel_size[1:],
+        taps,
+        *sizes.stride,
+        *sizes.padding,
+        *sizes.dilation,
+        in_plane,
+        out_plane,
+        in_per_group,
+        out_per_group,
+        *(number for divisor in divisors for number in scalar.division(max(1, divisor))),
+    )
+
+
+def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
+    """Return every kernel of this module for one dtype, by name: what the compile gate walks."""
+    passes = {"forward": FORWARD, "grad_input": GRAD_INPUT, "grad_weight": GRAD_WEIGHT}
+    kernels = {"add_splits": add_splits(dtype), "sum_planes": sum_planes(dtype)}
+    for name, which in passes.items():
+        kernels[f"{name}, large tile"] = gemm(which, dtype, LARGE_TILE[dtype.itemsize])
+        kernels[f"{name}, small tile"] = gemm(which, dtype, SMALL_TILE[dtype.itemsize])
+    kernels["forward, direct"] = direct(FORWARD, dtype)
+    kernels["grad_input, direct"] = direct(GRAD_INPUT, dtype)
+    kernels["grad_weight, reduce"] = reduce(GRAD_WEIGHT, dtype)
+    return kernels

@@ -1,0 +1,241 @@
+"""The one module that knows which CUDA this is: numba-cuda on a GPU, or Numba's simulator.
+
+Everything that differs between the two is here: whether kernels can run and why not, how a kernel is compiled and
+launched, and the device functions that are written in LLVM's language together with their models in Python. To
+move to another CUDA target is to port this module.
+"""
+
+import contextlib
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numba import config, cuda
+
+SIMULATOR = bool(config.ENABLE_CUDASIM)
+
+SIZE_LIMIT = 1 << 31
+"""Kernels count in 32 bits inside one image, one weight and one row of outputs; what exceeds this is refused."""
+
+
+def is_simulator() -> bool:
+    """Say whether kernels run in Numba's simulator, on NumPy arrays."""
+    return SIMULATOR
+
+
+def is_available() -> bool:
+    """Say whether kernels can run: in the simulator, or with a GPU, its driver, numba-cuda and CuPy."""
+    return why_unavailable() is None
+
+
+@functools.cache
+def why_unavailable() -> str | None:
+    """Return in one sentence why kernels cannot run, or None where they can."""
+    if SIMULATOR:
+        return None
+    if not cuda.__spec__.origin or "numba_cuda" not in (cuda.__file__ or ""):
+        return "CUDA needs the package numba-cuda, which is not installed (pip install 'nbtorch[cuda]')"
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CUDA needs the package CuPy, which cannot be imported: {_one_line(error)}"
+    if not cuda.is_available():
+        return f"Numba finds no usable GPU: {_one_line(cuda.cuda_error() or 'no device is visible')}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy finds no usable GPU: {_one_line(error)}"
+    return None if count else "CuPy finds no usable GPU: no device is visible"
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+class Kernel:
+    """One compiled form of a CUDA kernel: a Python function, the types of its parameters, and its block size.
+
+    Arrays are passed as pointers to their first element, which costs a launch far less than an array's description;
+    in the simulator they are passed as flat views.
+
+    Args:
+        function: the kernel's body.
+        parameters: one entry per parameter: a NumPy dtype is a pointer to such elements, a string
+            (`"int32"`, `"int64"`, `"float64"` …) a scalar, and a named tuple class a tuple of int32.
+        threads: threads per block, a bound that the compiler may rely on.
+    """
+
+    def __init__(self, function: Callable[..., None], parameters: tuple[Any, ...], threads: int) -> None:
+        self.function = function
+        self.parameters = parameters
+        self.threads = threads
+
+    def __call__(self, grid: int | tuple[int, ...], *arguments: Any) -> None:
+        """Launch `grid` blocks on CuPy's current stream (the simulator returns when they are done)."""
+        if SIMULATOR:
+            flat = (a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments)
+            self._dispatcher[grid, self.threads](*flat)
+        else:
+            pointers = (a.data.ptr if hasattr(a, "data") else a for a in arguments)
+            self._dispatcher[grid, self.threads, current_stream()](*pointers)
+
+    @functools.cached_property
+    def _dispatcher(self) -> Any:
+        if SIMULATOR:
+            return cuda.jit(self.function)
+        return cuda.jit(self.signature(), launch_bounds=self.threads, fastmath=FASTMATH)(self.function)
+
+    def signature(self) -> Any:
+        """Return the parameters as Numba types."""
+        return cuda.types.void(*(_numba_type(parameter) for parameter in self.parameters))
+
+    def ptx(self, compute_capability: tuple[int, int]) -> str:
+        """Return the kernel as PTX; needs NVVM, but neither a GPU nor a driver."""
+        with _as_if_on(compute_capability):
+            ptx, _ = cuda.compile_ptx(
+                self.function, self.signature(), cc=compute_capability, launch_bounds=self.threads, fastmath=FASTMATH
+            )
+        return ptx
+
+
+@contextlib.contextmanager
+def _as_if_on(compute_capability: tuple[int, int]) -> Iterator[None]:
+    """Let device functions be compiled without a GPU: numba-cuda asks the current device what to compile them for."""
+    from numba.cuda import dispatcher
+
+    ask = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: types.SimpleNamespace(compute_capability=compute_capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = ask
+
+
+FASTMATH = False
+"""Fused multiply-add needs no flag; no other liberty is taken."""
+
+
+def _numba_type(parameter: Any) -> Any:
+    if isinstance(parameter, np.dtype):
+        return cuda.types.CPointer(getattr(cuda.types, parameter.name))
+    if isinstance(parameter, str):
+        return getattr(cuda.types, parameter)
+    return cuda.types.NamedUniTuple(cuda.types.int32, len(parameter._fields), parameter)
+
+
+def current_stream() -> Any:
+    """Return CuPy's current stream as one that Numba launches on."""
+    import cupy
+
+    return _external_stream(cupy.cuda.get_current_stream().ptr, cupy.cuda.get_device_id())
+
+
+@functools.lru_cache(maxsize=64)
+def _external_stream(pointer: int, device: int) -> Any:
+    return cuda.external_stream(pointer) if pointer else cuda.default_stream()
+
+
+def empty(like: Any, size: int) -> Any:
+    """Return an uninitialised flat array of `size` elements, on the device and with the dtype of `like`."""
+    if SIMULATOR:
+        return np.empty(size, like.dtype)
+    import cupy
+
+    return cupy.empty(size, like.dtype)
+
+
+def _register_tile_model(rows, columns, depth, row_pitch, column_pitch):
+    """Return the Python model of `register_tile`."""
+
+    def multiply(a, a_start, b, b_start, tile):
+        for k in range(depth):
+            for row in range(rows):
+                left = a[a_start + k * row_pitch[0] + row // 4 * row_pitch[1] + row % 4]
+                for column in range(columns):
+                    right = b[b_start + k * column_pitch[0] + column // 4 * column_pitch[1] + column % 4]
+                    tile[row * columns + column] += left * right
+
+    return multiply
+
+
+def _register_tile_intrinsic(rows, columns, depth, row_pitch, column_pitch):
+    """Return `register_tile` as straight-line code: vector loads from shared memory and fused multiply-adds."""
+    from llvmlite import ir
+    from numba.cuda.extending import intrinsic
+
+    def emit(context, builder, signature, arguments):
+        element = context.get_data_type(signature.args[0].dtype)
+        lanes = 16 // context.get_abi_sizeof(element)
+        index = ir.IntType(64)
+        vector = ir.VectorType(element, lanes)
+        a, b, tile = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2, 4)
+        )
+        starts = {a: arguments[1], b: arguments[3]}
+
+        def load(array, offset, count):
+            """Load groups of four neighbours, 16 bytes at a time."""
+            values = []
+            for first in range(0, count, lanes):
+                place = builder.add(starts[array], ir.Constant(index, offset(first)))
+                pointer = builder.bitcast(builder.gep(array, [place]), vector.as_pointer())
+                loaded = builder.load(pointer)
+                loaded.align = 16
+                values += [builder.extract_element(loaded, ir.Constant(ir.IntType(32), i)) for i in range(lanes)]
+            return values
+
+        slots = [builder.gep(tile, [ir.Constant(index, i)]) for i in range(rows * columns)]
+        sums = [builder.load(slot) for slot in slots]
+        for k in range(depth):
+            left = load(a, lambda i, k=k: k * row_pitch[0] + i // 4 * row_pitch[1] + i % 4, rows)
+            right = load(b, lambda i, k=k: k * column_pitch[0] + i // 4 * column_pitch[1] + i % 4, columns)
+            for row in range(rows):
+                for column in range(columns):
+                    place = row * columns + column
+                    sums[place] = builder.fma(left[row], right[column], sums[place])
+        for slot, value in zip(slots, sums, strict=True):
+            builder.store(value, slot)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def register_tile(typing_context, a, a_start, b, b_start, tile):
+        return cuda.types.void(a, cuda.types.int64, b, cuda.types.int64, tile), emit
+
+    return register_tile
+
+
+def register_tile(
+    rows: int, columns: int, depth: int, row_pitch: tuple[int, int], column_pitch: tuple[int, int]
+) -> Any:
+    """Make the device function `multiply(a, a_start, b, b_start, tile)` for one thread's share of a matrix product.
+
+    `tile` is a flat local array of `rows` × `columns` sums, `a` and `b` are flat shared arrays aligned to 16 bytes. It adds
+    a[k, row]·b[k, column] for k in range(depth), in this order. Rows (and columns) come in groups of four neighbours:
+    `row_pitch` is the distance from one k to the next and from one group to the next, all multiples of four.
+    """
+    make = _register_tile_model if SIMULATOR else _register_tile_intrinsic
+    return make(rows, columns, depth, row_pitch, column_pitch)
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """Compile `function` as a device function, to be called from kernels."""
+    return function if SIMULATOR else cuda.jit(device=True, forceinline=True)(function)
+
+
+def _model_shared_alignment() -> None:
+    """Let the simulator accept `cuda.shared.array(..., alignment=)`, and tell arrays apart by the line that makes them."""
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    def array(self, shape, dtype, alignment=None):
+        frame = sys._getframe(1)
+        place = frame.f_code.co_filename, frame.f_lineno
+        return self._allocations.setdefault(place, np.empty(shape, np.dtype(str(dtype))))
+
+    FakeCUDAShared.array = array
+
+
+if SIMULATOR:
+    _model_shared_alignment()
