@@ -1,0 +1,95 @@
+"""Linear layers: `Linear`, `Identity`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...creation import empty
+from ...tensor import Tensor
+from .. import functional as F
+from .. import init
+from ..parameter import Parameter
+from .module import Module
+
+
+class Identity(Module):
+    """Returns its input; takes any arguments, so that it can stand in for any layer.
+
+    Shape: any, and the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Identity.html
+
+    >>> from nbtorch import nn
+    >>> nn.Identity(54, unused_argument=0.1)("anything")
+    'anything'
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        """Return the input."""
+        return input
+
+
+class Linear(Module):
+    """An affine map of the last dimension: `input @ weight.T + bias`.
+
+    Weight and bias are drawn uniformly from ±1/sqrt(in_features).
+
+    Args:
+        in_features: the extent of the input's last dimension.
+        out_features: the extent of the output's last dimension.
+        bias: whether a bias is learned and added.
+        device: where the parameters lie (default: the default device).
+        dtype: their type (default: the default dtype).
+
+    Attributes:
+        weight: (out_features, in_features).
+        bias: (out_features,), or None.
+
+    Shape: (*, in_features) to (*, out_features).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
+
+    >>> import nbtorch
+    >>> layer = nbtorch.nn.Linear(20, 30)
+    >>> layer(nbtorch.zeros(128, 20)).shape
+    torch.Size([128, 30])
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        reset_weight_and_bias(self.weight, self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the affine map."""
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+def reset_weight_and_bias(weight: Tensor, bias: Tensor | None) -> None:
+    """Fill both uniformly from ±1/sqrt(fan_in), as PyTorch's linear and convolution layers begin.
+
+    For the weight this is Kaiming's uniform initialisation for a leaky ReLU of slope sqrt(5).
+    """
+    init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        fan_in, _ = init.fan_in_and_fan_out(weight)
+        if fan_in > 0:
+            bound = 1 / math.sqrt(fan_in)
+            init.uniform_(bias, -bound, bound)
