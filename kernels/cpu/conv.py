@@ -28,7 +28,7 @@ import numba
 import numpy as np
 
 from ..jit import njit
-from .simd import dot_block, dot_blocks, gemm_block, gemm_blocks, host_simd
+from .simd import dot_block, dot_blocks, gemm_block, gemm_blocks, host_simd, movers, pack_plane, write_plane
 
 Triple = tuple[int, int, int]
 
@@ -99,6 +99,8 @@ class Gather(NamedTuple):
     phase_pitch: int
     channel_pitch: int
     x_size: int
+    columns: int
+    """Columns q of a box, rounded up to whole vectors."""
     v_pitch: int
     lanes: int
     max_vectors: int
@@ -146,6 +148,7 @@ def _gather_of(numbers):
         numbers[45],
         numbers[46],
         numbers[47],
+        numbers[48],
     )
 
 
@@ -209,7 +212,7 @@ def _axis(dimension: Shifts, box: int) -> Axis:
     if box == dimension.outputs:
         zeros_before = max(0, -first)
         zeros_after = min(extent - (_ceil(source - residue, step) - first) for residue in residues)
-        extent -= max(0, min(zeros_before, zeros_after))
+        extent -= max(0, min(zeros_before, zeros_after, span))
     return Axis(
         dimension.outputs,
         source,
@@ -280,6 +283,7 @@ def _lay_out(problem: Problem, box: Sequence[int], channel_block: int, task_pane
         phase_pitch,
         channel_pitch,
         _odd_lines(x_size, problem.itemsize),
+        columns,
         _odd_lines(columns, problem.itemsize),
         lanes,
         simd.vectors_for(max(1, _ceil(problem.rows, panels))),
@@ -353,7 +357,7 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
     def fits(box: Sequence[int]) -> bool:
         gather = _lay_out(problem, box, channel_block, task_panels)
         elements = gather.x_size + task_rows * gather.v_pitch
-        return gather.v_pitch <= MAX_COLUMNS and elements * problem.itemsize <= SCRATCH_BYTES
+        return gather.columns <= MAX_COLUMNS and elements * problem.itemsize <= SCRATCH_BYTES
 
     box = _shrink(problem.counts, fits)
     others = problem.groups * _ceil(panels, task_panels)
@@ -409,84 +413,89 @@ def _part(index, count, parts):
 
 
 @njit
-def _pack_row(row, start, step, x, x_start, count):
-    """Write `row[start + i * step]` to `x[x_start + i]` for i in range(count), and zero for what is outside the row."""
-    low = min(max(0, -(start // step)), count)
-    high = min(max(low, -((start - row.size) // step)), count)
-    target = x[x_start : x_start + count]
-    for i in range(low):
-        target[i] = 0
-    if high > low:
-        inside = target[low:high]
-        source = row[start + low * step :]
-        if step == 1:
-            for i in range(inside.size):
-                inside[i] = source[i]
-        else:
-            for i in range(inside.size):
-                inside[i] = source[i * step]
-    rest = target[high:]
-    for i in range(rest.size):
-        rest[i] = 0
+def _inside(axis, start, residue):
+    """Return the source position of index 0 of a box of the phase grid, and the indices that lie in the source."""
+    position = (start + axis.first) * axis.step + residue
+    low = min(max(0, -(position // axis.step)), axis.extent)
+    high = min(max(low, -((position - axis.source) // axis.step)), axis.extent)
+    return position, low, high
 
 
 @njit
-def _pack_source(gather, residues, source, image, first_channel, channels, depth, height, width, x):
+def _zero(values, start, stop):
+    """Write zeros."""
+    for i in range(start, stop):
+        values[i] = 0
+
+
+@njit
+def _pack_source(mover, gather, residues, source, image, first_channel, channels, depth, height, width, x):
     """Pack the box of the source that begins at output (image, depth, height, width) into x.
 
     Layout: [channel][phase d, h, w][image][d][h][w]; zeros wherever the source has nothing.
     """
     axis_d, axis_h, axis_w = gather.depth, gather.height, gather.width
+    source_channels, plane = source.shape[1], axis_h.source * axis_w.source
     for c in range(channels):
         at = c * gather.channel_pitch
-        for phase_d in range(axis_d.phases):
-            for phase_h in range(axis_h.phases):
-                for phase_w in range(axis_w.phases):
-                    start = (width + axis_w.first) * axis_w.step + residues[2, phase_w]
-                    for n in range(image, image + gather.box_images):
-                        for y in range(axis_d.extent):
-                            d = (depth + y + axis_d.first) * axis_d.step + residues[0, phase_d]
-                            if n >= gather.images or d < 0 or d >= axis_d.source:
-                                x[at : at + gather.plane_pitch] = 0
-                                at += gather.plane_pitch
-                                continue
-                            for z in range(axis_h.extent):
-                                h = (height + z + axis_h.first) * axis_h.step + residues[1, phase_h]
-                                if h < 0 or h >= axis_h.source:
-                                    x[at : at + gather.row_pitch] = 0
-                                else:
-                                    row = source[n, first_channel + c, d, h]
-                                    _pack_row(row, start, axis_w.step, x, at, gather.row_pitch)
-                                at += gather.row_pitch
-        x[at : (c + 1) * gather.channel_pitch] = 0
-    x[channels * gather.channel_pitch :] = 0
+        for phase in range(axis_d.phases * axis_h.phases * axis_w.phases):
+            rest, phase_w = phase // axis_w.phases, phase % axis_w.phases
+            phase_d, phase_h = rest // axis_h.phases, rest % axis_h.phases
+            d, low_d, high_d = _inside(axis_d, depth, residues[0, phase_d])
+            h, low_h, high_h = _inside(axis_h, height, residues[1, phase_h])
+            w, low_w, high_w = _inside(axis_w, width, residues[2, phase_w])
+            for n in range(image, image + gather.box_images):
+                start = ((n * source_channels + first_channel + c) * axis_d.source + d) * plane + h * axis_w.source + w
+                for y in range(axis_d.extent):
+                    present = n < gather.images and low_d <= y < high_d
+                    pack_plane(
+                        mover,
+                        x,
+                        at,
+                        gather.row_pitch,
+                        axis_h.extent,
+                        source,
+                        start + y * axis_d.step * plane,
+                        axis_h.step * axis_w.source,
+                        axis_w.step,
+                        low_h,
+                        high_h if present else low_h,
+                        low_w,
+                        high_w,
+                    )
+                    at += gather.plane_pitch
+        _zero(x, at, (c + 1) * gather.channel_pitch)
+    _zero(x, channels * gather.channel_pitch, gather.x_size)
 
 
 @njit
-def _write_rows(gather, v, target, first_row, rows, bias, image, depth, height, width):
+def _write_rows(mover, gather, v, target, first_row, rows, bias, image, depth, height, width):
     """Write V, plus bias, to the box of the target that begins at output (image, depth, height, width)."""
     axis_d, axis_h, axis_w = gather.depth, gather.height, gather.width
     images = min(gather.box_images, gather.images - image)
     depths = min(axis_d.box, axis_d.outputs - depth)
     heights = min(axis_h.box, axis_h.outputs - height)
     widths = min(axis_w.box, axis_w.outputs - width)
-    first_w = axis_w.target_first + axis_w.target_step * width
+    _, channels, target_d, target_h, target_w = target.shape
+    h = axis_h.target_first + axis_h.target_step * height
+    w = axis_w.target_first + axis_w.target_step * width
     for r in range(rows):
-        addend = bias[first_row + r]
         for n in range(images):
             for y in range(depths):
                 d = axis_d.target_first + axis_d.target_step * (depth + y)
-                for z in range(heights):
-                    h = axis_h.target_first + axis_h.target_step * (height + z)
-                    at = r * gather.v_pitch + n * gather.image_pitch + y * gather.plane_pitch + z * gather.row_pitch
-                    values = v[at : at + widths]
-                    row = target[image + n, first_row + r, d, h][first_w:]
-                    if axis_w.target_step == 1:
-                        for i in range(widths):
-                            row[i] = values[i] + addend
-                    else:
-                        for i in range(widths):
-                            row[i * axis_w.target_step] = values[i] + addend
+                write_plane(
+                    mover,
+                    v,
+                    r * gather.v_pitch + n * gather.image_pitch + y * gather.plane_pitch,
+                    gather.row_pitch,
+                    heights,
+                    widths,
+                    target,
+                    ((((image + n) * channels + first_row + r) * target_d + d) * target_h + h) * target_w + w,
+                    axis_h.target_step * target_w,
+                    axis_w.target_step,
+                    bias[first_row + r],
+                )
 
 
 @njit
@@ -549,7 +558,7 @@ def _gather_block(
 
 
 @njit
-def _gather_tasks(first, last, numbers, residues, offsets, blocks, source, panels, bias, target, scratch):
+def _gather_tasks(first, last, numbers, residues, offsets, blocks, mover, source, panels, bias, target, scratch):
     """Compute tasks first..last; a task is a box of the target for a range of panels of one group."""
     gather = _gather_of(numbers)
     axis_d, axis_h, axis_w = gather.depth, gather.height, gather.width
@@ -576,9 +585,19 @@ def _gather_tasks(first, last, numbers, residues, offsets, blocks, source, panel
             + min(axis_w.box, axis_w.outputs - width)
         )
         for begin in range(0, max(1, gather.channels), gather.channel_block):
-            channels = min(gather.channel_block, gather.channels - begin)
+            channels = min(gather.channel_block, gather.channels - begin) if gather.taps else 0
             _pack_source(
-                gather, residues, source, image, group * gather.channels + begin, channels, depth, height, width, x
+                mover,
+                gather,
+                residues,
+                source,
+                image,
+                group * gather.channels + begin,
+                channels,
+                depth,
+                height,
+                width,
+                x,
             )
             panels_at = (group * gather.channels + begin) * gather.rows * gather.taps
             terms = channels * gather.taps
@@ -586,6 +605,7 @@ def _gather_tasks(first, last, numbers, residues, offsets, blocks, source, panel
                 gather, blocks, panels, panels_at, terms, offsets, x, v, first_panel, last_panel, columns, begin
             )
         _write_rows(
+            mover,
             gather,
             v,
             target,
@@ -609,6 +629,7 @@ def _gather_parallel(
     offsets,
     tap_index,
     blocks,
+    mover,
     source,
     weight,
     transposed,
@@ -624,7 +645,18 @@ def _gather_parallel(
     for worker in numba.prange(workers):
         first, count = _part(worker, tasks, workers)
         _gather_tasks(
-            first, first + count, numbers, residues, offsets, blocks, source, panels, bias, target, scratch[worker]
+            first,
+            first + count,
+            numbers,
+            residues,
+            offsets,
+            blocks,
+            mover,
+            source,
+            panels,
+            bias,
+            target,
+            scratch[worker],
         )
 
 
@@ -633,7 +665,7 @@ def _run_gather(plan: Plan, source, weight, transposed: bool, bias, target) -> N
     gather, dtype = plan.gather, source.dtype
     panels = _workspace.get("panels", gather.groups * gather.rows * gather.channels * gather.taps + 1, dtype)
     scratch = _workspace.get("scratch", plan.workers * plan.scratch, dtype).reshape(plan.workers, plan.scratch)
-    blocks = gemm_blocks(dtype)
+    blocks, mover = gemm_blocks(dtype), movers(dtype)
     units = gather.groups * gather.panels
     if plan.workers > 1:
         _gather_parallel(
@@ -645,6 +677,7 @@ def _run_gather(plan: Plan, source, weight, transposed: bool, bias, target) -> N
             plan.offsets,
             plan.tap_index,
             blocks,
+            mover,
             source,
             weight,
             transposed,
@@ -656,7 +689,18 @@ def _run_gather(plan: Plan, source, weight, transposed: bool, bias, target) -> N
         return
     _pack_panels(0, units, plan.numbers, plan.tap_index, weight, transposed, panels)
     _gather_tasks(
-        0, plan.tasks, plan.numbers, plan.residues, plan.offsets, blocks, source, panels, bias, target, scratch[0]
+        0,
+        plan.tasks,
+        plan.numbers,
+        plan.residues,
+        plan.offsets,
+        blocks,
+        mover,
+        source,
+        panels,
+        bias,
+        target,
+        scratch[0],
     )
 
 
@@ -796,26 +840,36 @@ class WeightPlan(NamedTuple):
 
 
 @njit
-def _pack_gradient(gather, grad_output, image, first_row, rows, depth, height, width, g, g_pitch):
+def _pack_gradient(mover, gather, grad_output, image, first_row, rows, depth, height, width, g, g_pitch):
     """Pack a box of the gradient of the output into the columns q of the packed source, zeros in the junk columns."""
     axis_d, axis_h, axis_w = gather.depth, gather.height, gather.width
     images = min(gather.box_images, gather.images - image)
     depths = min(axis_d.box, axis_d.outputs - depth)
     heights = min(axis_h.box, axis_h.outputs - height)
     widths = min(axis_w.box, axis_w.outputs - width)
+    channels = grad_output.shape[1]
     for r in range(rows):
-        done = r * g_pitch
-        for n in range(images):
-            for y in range(depths):
-                for z in range(heights):
-                    at = r * g_pitch + n * gather.image_pitch + y * gather.plane_pitch + z * gather.row_pitch
-                    g[done:at] = 0
-                    row = grad_output[image + n, first_row + r, depth + y, height + z][width : width + widths]
-                    values = g[at : at + widths]
-                    for i in range(widths):
-                        values[i] = row[i]
-                    done = at + widths
-        g[done : (r + 1) * g_pitch] = 0
+        at = r * g_pitch
+        for n in range(gather.box_images):
+            for y in range(axis_d.extent):
+                plane = ((image + n) * channels + first_row + r) * axis_d.outputs + depth + y
+                pack_plane(
+                    mover,
+                    g,
+                    at,
+                    gather.row_pitch,
+                    axis_h.extent,
+                    grad_output,
+                    (plane * axis_h.outputs + height) * axis_w.outputs + width,
+                    axis_w.outputs,
+                    1,
+                    0,
+                    heights if n < images and y < depths else 0,
+                    0,
+                    widths,
+                )
+                at += gather.plane_pitch
+        _zero(g, at, (r + 1) * g_pitch)
 
 
 @njit(fastmath={"contract", "reassoc", "nsz"})
@@ -875,7 +929,9 @@ def _dot_tiles(blocks, g, g_pitch, x, offsets, rows, terms, vectors, out, out_at
 
 
 @njit
-def _grad_weight_tasks(first, last, numbers, layout, residues, offsets, blocks, source, grad_output, partial, scratch):
+def _grad_weight_tasks(
+    first, last, numbers, layout, residues, offsets, blocks, mover, source, grad_output, partial, scratch
+):
     """Compute tasks first..last; a task sums one block of rows and channels of a group over one chunk of boxes."""
     gather = _gather_of(numbers)
     row_block, row_blocks, channel_blocks, boxes, chunks, g_pitch = layout
@@ -884,7 +940,7 @@ def _grad_weight_tasks(first, last, numbers, layout, residues, offsets, blocks, 
     boxes_d = (axis_d.outputs + axis_d.box - 1) // axis_d.box
     boxes_h = (axis_h.outputs + axis_h.box - 1) // axis_h.box
     boxes_w = (axis_w.outputs + axis_w.box - 1) // axis_w.box
-    vectors = g_pitch // gather.lanes
+    vectors = gather.columns // gather.lanes
     out_pitch = gather.channels * gather.taps
     for task in range(first, last):
         rest, row_part = task // row_blocks, task % row_blocks
@@ -905,10 +961,20 @@ def _grad_weight_tasks(first, last, numbers, layout, residues, offsets, blocks, 
             rest, height = rest // boxes_h, rest % boxes_h * axis_h.box
             image, depth = rest // boxes_d * gather.box_images, rest % boxes_d * axis_d.box
             _pack_source(
-                gather, residues, source, image, group * gather.channels + channel, channels, depth, height, width, x
+                mover,
+                gather,
+                residues,
+                source,
+                image,
+                group * gather.channels + channel,
+                channels,
+                depth,
+                height,
+                width,
+                x,
             )
             _pack_gradient(
-                gather, grad_output, image, group * gather.rows + row, rows, depth, height, width, g, g_pitch
+                mover, gather, grad_output, image, group * gather.rows + row, rows, depth, height, width, g, g_pitch
             )
             if _all_finite(x):
                 _dot_tiles(blocks, g, g_pitch, x, offsets, rows, terms, vectors, out, out_at, out_pitch)
@@ -943,7 +1009,7 @@ def _add_chunks(first, last, partial, total):
 
 @njit(parallel=True)
 def _grad_weight_parallel(
-    workers, tasks, numbers, layout, residues, offsets, blocks, source, grad_output, partial, total, scratch
+    workers, tasks, numbers, layout, residues, offsets, blocks, mover, source, grad_output, partial, total, scratch
 ):
     """Compute all tasks and add up the chunks on several threads."""
     for worker in numba.prange(workers):
@@ -956,6 +1022,7 @@ def _grad_weight_parallel(
             residues,
             offsets,
             blocks,
+            mover,
             source,
             grad_output,
             partial,
@@ -977,10 +1044,13 @@ def _grad_weight_plan(
     row_block = _even(problem.rows, 64)
     channel_block = _even(problem.channels, max(1, min(64, 4 * BLOCK_TERMS // max(1, problem.taps))))
 
+    def g_pitch(gather: Gather) -> int:
+        return _odd_lines(max(gather.columns, gather.phase_pitch), itemsize)
+
     def fits(box: Sequence[int]) -> bool:
         gather = _lay_out(problem, box, channel_block, 1)
-        elements = gather.x_size + row_block * gather.v_pitch
-        return gather.v_pitch <= MAX_COLUMNS and elements * itemsize <= SCRATCH_BYTES
+        elements = gather.x_size + row_block * g_pitch(gather)
+        return gather.columns <= MAX_COLUMNS and elements * itemsize <= SCRATCH_BYTES
 
     box = _shrink(problem.counts, fits)
     gather = _lay_out(problem, box, channel_block, 1)
@@ -989,9 +1059,9 @@ def _grad_weight_plan(
     blocks = groups * row_blocks * channel_blocks
     chunks = max(1, min(boxes, _ceil(GRAD_WEIGHT_TASKS, blocks)))
     tasks = chunks * blocks
-    scratch = _odd_lines(gather.x_size + row_block * gather.v_pitch, itemsize)
+    scratch = _odd_lines(gather.x_size + (row_block + 1) * g_pitch(gather), itemsize)
     plan = _plan(problem, gather, tasks, min(workers, tasks), scratch)
-    return WeightPlan(plan, row_block, row_blocks, channel_blocks, boxes, chunks, gather.v_pitch)
+    return WeightPlan(plan, row_block, row_blocks, channel_blocks, boxes, chunks, g_pitch(gather))
 
 
 def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad_weight) -> None:
@@ -1034,6 +1104,7 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
         plan.residues,
         plan.offsets,
         dot_blocks(dtype),
+        movers(dtype),
         input,
         grad_output,
         partial,

@@ -1,14 +1,16 @@
 """Vector blocks: the innermost loops of the convolutions, written as LLVM code through llvmlite.
 
-Two blocks, each in a few shapes that keep all accumulators in registers:
+Two blocks of arithmetic, each in a few shapes that keep all accumulators in registers:
 
 - the **offset GEMM block** multiplies a panel of `rows` weights per step by `vectors` vectors that it reads, unaligned,
   at an offset from a table: `V[r, q] (+)= sum_k panel[k, r] * X[offsets[k] + q]`;
-- the **offset dot block** sums products along q: `out[r, t] (+)= sum_q G[r, q] * X[offsets[t] + q]`.
+- the **offset dot block** sums products along q: `out[r, t] (+)= sum_q G[r, q] * X[offsets[t] + q]`;
+
+and two that move planes of rows into and out of the layout that these read: `pack_plane` and `write_plane`.
 
 The shapes follow the processor: vector width and number of registers, found by `host_simd()`. `NBTORCH_SIMD` (avx512,
 avx2, neon or generic) overrides the choice, which is how the other shapes are tested. All blocks of a dtype are
-compiled once, by `gemm_blocks` and `dot_blocks`, and reached by address: kernels that use them stay small.
+compiled once, by `gemm_blocks`, `dot_blocks` and `movers`, and reached by address: kernels that use them stay small.
 """
 
 import os
@@ -123,11 +125,45 @@ class _Emitter:
 
     def broadcast(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         """Emit a load of one element into every lane."""
-        scalar = self.builder.load(self.builder.gep(pointer, [offset]), align=self.align)
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        single = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        return self.splat(self.builder.load(self.builder.gep(pointer, [offset]), align=self.align))
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        """Emit a scalar in every lane."""
+        vector = ir.VectorType(value.type, self.lanes)
+        undefined = ir.Constant(vector, ir.Undefined)
+        single = self.builder.insert_element(undefined, value, ir.IntType(32)(0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(single, undefined, lanes)
+
+    def zeros(self) -> ir.Value:
+        """Return a vector of zeros."""
+        return ir.Constant(self.vector, [self.element(0.0)] * self.lanes)
+
+    def evens(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Emit every second lane of two vectors."""
+        lanes = [2 * lane for lane in range(self.lanes)]
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), lanes))
+
+    def lane_numbers(self) -> ir.Value:
+        """Return the vector 0, 1, 2, ... of integers as wide as the elements."""
+        integer = ir.IntType(8 * self.align)
+        return ir.Constant(ir.VectorType(integer, self.lanes), list(range(self.lanes)))
+
+    def between(self, index: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+        """Emit the mask of lanes with `low <= index + lane < high`, for 64-bit integers."""
+        integer = ir.IntType(8 * self.align)
+        narrow = self.builder.trunc if integer.width < 64 else lambda value, _: value
+        shifted = self.builder.add(self.lane_numbers(), self.splat(narrow(self.builder.sub(index, low), integer)))
+        return self.builder.icmp_unsigned("<", shifted, self.splat(narrow(self.builder.sub(high, low), integer)))
+
+    def masked_store(self, value: ir.Value, pointer: ir.Value, offset: ir.Value, mask: ir.Value) -> None:
+        """Emit an unaligned store of the lanes in a mask."""
+        builder = self.builder
+        place = builder.bitcast(builder.gep(pointer, [offset]), self.vector.as_pointer())
+        signature = ir.FunctionType(ir.VoidType(), [self.vector, place.type, ir.IntType(32), mask.type])
+        name = f"llvm.masked.store.v{self.lanes}f{8 * self.align}.p0"
+        store = cgutils.get_or_insert_function(builder.module, signature, name)
+        builder.call(store, [value, place, ir.IntType(32)(self.align), mask])
 
     def horizontal_sum(self, value: ir.Value) -> ir.Value:
         """Emit the sum of all lanes, adding the upper half to the lower until one lane is left."""
@@ -157,7 +193,7 @@ class _Emitter:
         i.add_incoming(INDEX(0), before)
         values = [builder.phi(self.vector) for _ in range(sums)]
         for value in values:
-            value.add_incoming(ir.Constant(self.vector, [self.element(0.0)] * self.lanes), before)
+            value.add_incoming(self.zeros(), before)
         builder.cbranch(builder.icmp_signed("<", i, count), body, after)
         builder.position_at_end(body)
         results = step(i, values)
@@ -267,6 +303,110 @@ def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, 
     return function
 
 
+def pack_signature(element: ir.Type) -> list[ir.Type]:
+    """Return the parameters of `define_pack_plane`."""
+    pointer = element.as_pointer()
+    return [pointer, INDEX, INDEX, pointer, *[INDEX] * 8]
+
+
+def define_pack_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int):
+    """Add a function that packs rows of a source, with zeros around them.
+
+    For z in range(rows) and i in range(row_pitch): `x[z * row_pitch + i]` becomes `source[start + z * source_pitch
+    + i * step]` where `row_low <= z < row_high` and `low <= i < high`, else 0. The source has `size` elements; nothing
+    outside it is read. Up to a vector more than the plane is written.
+    """
+    element = _element_type(dtype)
+    function, builder = _new_function(module, name, pack_signature(element))
+    x, row_pitch, rows, source, size, start, source_pitch, step, row_low, row_high, low, high = function.args
+    emit = _Emitter(builder, element, lanes)
+    vectors = builder.sdiv(builder.add(row_pitch, INDEX(lanes - 1)), INDEX(lanes))
+    reach = builder.mul(builder.mul(vectors, INDEX(lanes)), step)
+
+    def equal(a: ir.Value, b: int) -> ir.Value:
+        return builder.icmp_signed("==", a, INDEX(b))
+
+    def pack_vectors(target: ir.Value, row: ir.Value, step: int) -> None:
+        with cgutils.for_range(builder, vectors, intp=INDEX) as vector:
+            i = builder.mul(vector.index, INDEX(lanes))
+            from_ = builder.mul(i, INDEX(step))
+            value = emit.load(row, from_)
+            if step == 2:
+                value = emit.evens(value, emit.load(row, builder.add(from_, INDEX(lanes))))
+            emit.store(builder.select(emit.between(i, low, high), value, emit.zeros()), target, i)
+
+    def pack_elements(target: ir.Value, row: ir.Value) -> None:
+        with cgutils.for_range(builder, row_pitch, intp=INDEX) as column:
+            i = column.index
+            place = builder.gep(target, [i])
+            inside = builder.and_(builder.icmp_signed(">=", i, low), builder.icmp_signed("<", i, high))
+            with builder.if_else(inside) as (then, otherwise):
+                with then:
+                    builder.store(builder.load(builder.gep(row, [builder.mul(i, step)])), place)
+                with otherwise:
+                    builder.store(element(0.0), place)
+
+    with cgutils.for_range(builder, rows, intp=INDEX) as line:
+        z = line.index
+        target = builder.gep(x, [builder.mul(z, row_pitch)])
+        inside = builder.and_(builder.icmp_signed(">=", z, row_low), builder.icmp_signed("<", z, row_high))
+        with builder.if_else(inside) as (then, otherwise):
+            with then:
+                begin = builder.add(start, builder.mul(z, source_pitch))
+                row = builder.gep(source, [begin])
+                end = builder.add(begin, reach)
+                whole = builder.and_(builder.icmp_signed(">=", begin, INDEX(0)), builder.icmp_signed("<=", end, size))
+                with builder.if_else(builder.and_(whole, equal(step, 1))) as (one, more):
+                    with one:
+                        pack_vectors(target, row, 1)
+                    with more, builder.if_else(builder.and_(whole, equal(step, 2))) as (two, rest):
+                        with two:
+                            pack_vectors(target, row, 2)
+                        with rest:
+                            pack_elements(target, row)
+            with otherwise, cgutils.for_range(builder, vectors, intp=INDEX) as vector:
+                emit.store(emit.zeros(), target, builder.mul(vector.index, INDEX(lanes)))
+    builder.ret_void()
+    return function
+
+
+def write_signature(element: ir.Type) -> list[ir.Type]:
+    """Return the parameters of `define_write_plane`."""
+    pointer = element.as_pointer()
+    return [pointer, INDEX, INDEX, INDEX, pointer, INDEX, INDEX, element]
+
+
+def define_write_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int):
+    """Add a function that writes rows to a target, with an addend.
+
+    For z in range(rows) and i in range(width): `target[z * target_pitch + i * step] = v[z * row_pitch + i] + addend`.
+    Nothing else is written; up to a vector more of v is read.
+    """
+    element = _element_type(dtype)
+    function, builder = _new_function(module, name, write_signature(element))
+    v, row_pitch, rows, width, target, target_pitch, step, addend = function.args
+    emit = _Emitter(builder, element, lanes)
+    whole = builder.sdiv(width, INDEX(lanes))
+    rest = builder.mul(whole, INDEX(lanes))
+    addends = emit.splat(addend)
+    mask = emit.between(rest, INDEX(0), width)
+    with cgutils.for_range(builder, rows, intp=INDEX) as line:
+        source = builder.gep(v, [builder.mul(line.index, row_pitch)])
+        row = builder.gep(target, [builder.mul(line.index, target_pitch)])
+        with builder.if_else(builder.icmp_signed("==", step, INDEX(1))) as (then, otherwise):
+            with then:
+                with cgutils.for_range(builder, whole, intp=INDEX) as vector:
+                    i = builder.mul(vector.index, INDEX(lanes))
+                    emit.store(builder.fadd(emit.load(source, i), addends), row, i)
+                with builder.if_then(builder.icmp_signed("<", rest, width)):
+                    emit.masked_store(builder.fadd(emit.load(source, rest), addends), row, rest, mask)
+            with otherwise, cgutils.for_range(builder, width, intp=INDEX) as column:
+                value = builder.fadd(builder.load(builder.gep(source, [column.index])), addend)
+                builder.store(value, builder.gep(row, [builder.mul(column.index, step)]))
+    builder.ret_void()
+    return function
+
+
 # --- tables of compiled blocks -----------------------------------------------------------------------------------
 
 
@@ -322,6 +462,30 @@ def _fill_dot_table(typingctx: Any, table: types.Array, sample: types.Array):
     return types.none(table, sample), generate
 
 
+@intrinsic
+def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
+    """Compile `pack_plane` and `write_plane` for the dtype of `sample`; write their addresses to `table`."""
+
+    def generate(context, builder, signature, args):
+        dtype = np.dtype(str(sample.dtype))
+        pointer = context.make_array(table)(context, builder, args[0]).data
+        lanes = host_simd().lanes(dtype)
+        functions = {
+            (1, 1): define_pack_plane(builder.module, f"nbtorch_pack_plane_{dtype}", dtype, lanes),
+            (1, 2): define_write_plane(builder.module, f"nbtorch_write_plane_{dtype}", dtype, lanes),
+        }
+        _store_addresses(builder, pointer, 2, functions)
+        return context.get_dummy_value()
+
+    return types.none(table, sample), generate
+
+
+@njit
+def mover_vector_code(table, sample):
+    """Write the addresses of `pack_plane` and `write_plane` for the dtype of `sample` to `table` (2,), int64."""
+    _fill_mover_table(table, sample)
+
+
 @njit
 def gemm_vector_code(table, sample):
     """Write the addresses of all GEMM blocks for the dtype of `sample` to `table` (rows, vectors), int64."""
@@ -351,6 +515,15 @@ def dot_blocks(dtype: np.dtype) -> np.ndarray:
     table = _shape_codes(simd.dot_rows, simd.dot_taps)
     if not config.DISABLE_JIT:
         dot_vector_code(table, np.empty(0, dtype))
+    return table
+
+
+@cache
+def movers(dtype: np.dtype) -> np.ndarray:
+    """Return the table of the functions that `pack_plane` (index 0) and `write_plane` (index 1) call."""
+    table = np.zeros(2, np.int64)
+    if not config.DISABLE_JIT:
+        mover_vector_code(table, np.empty(0, dtype))
     return table
 
 
@@ -447,5 +620,66 @@ def _dot_model(block, g, g_start, g_pitch, x, x_start, offsets, first, count, ou
             out[slot] = out[slot] + value if accumulate else value
 
 
+def _pack_intrinsic(
+    typingctx, table, x, x_start, row_pitch, rows, source, start, source_pitch, step, row_low, row_high, low, high
+):
+    i = types.int64
+    signature = types.none(table, x, i, i, i, source, i, i, i, i, i, i, i)
+
+    def generate(context, builder, signature, args):
+        table_, x_, x_at, row_pitch_, rows_, source_, *rest = args
+        address = builder.load(_pointer(context, builder, table, table_, INDEX(0)))
+        array = context.make_array(source)(context, builder, source_)
+        arguments = [_pointer(context, builder, x, x_, x_at), row_pitch_, rows_, array.data, array.nitems, *rest]
+        _call(builder, address, pack_signature(context.get_data_type(x.dtype)), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _pack_model(table, x, x_start, row_pitch, rows, source, start, source_pitch, step, row_low, row_high, low, high):
+    """Do in NumPy what `define_pack_plane` describes; for `NUMBA_DISABLE_JIT=1`."""
+    flat = source.reshape(-1)
+    plane = x[x_start : x_start + rows * row_pitch].reshape(rows, row_pitch)
+    plane[:] = 0
+    for z in range(row_low, row_high):
+        for i in range(low, high):
+            plane[z, i] = flat[start + z * source_pitch + i * step]
+
+
+def _write_intrinsic(
+    typingctx, table, v, v_start, row_pitch, rows, width, target, target_start, target_pitch, step, addend
+):
+    i = types.int64
+    signature = types.none(table, v, i, i, i, i, target, i, i, i, v.dtype)
+
+    def generate(context, builder, signature, args):
+        table_, v_, v_at, row_pitch_, rows_, width_, target_, target_at, *rest = args
+        address = builder.load(_pointer(context, builder, table, table_, INDEX(1)))
+        arguments = [
+            _pointer(context, builder, v, v_, v_at),
+            row_pitch_,
+            rows_,
+            width_,
+            _pointer(context, builder, target, target_, target_at),
+            *rest,
+        ]
+        _call(builder, address, write_signature(context.get_data_type(v.dtype)), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _write_model(table, v, v_start, row_pitch, rows, width, target, target_start, target_pitch, step, addend):
+    """Do in NumPy what `define_write_plane` describes; for `NUMBA_DISABLE_JIT=1`."""
+    flat = target.reshape(-1)
+    for z in range(rows):
+        values = v[v_start + z * row_pitch : v_start + z * row_pitch + width]
+        begin = target_start + z * target_pitch
+        flat[begin : begin + (width - 1) * step + 1 : step] = values + addend
+
+
 gemm_block = _gemm_model if config.DISABLE_JIT else intrinsic(_gemm_intrinsic)
 dot_block = _dot_model if config.DISABLE_JIT else intrinsic(_dot_intrinsic)
+pack_plane = _pack_model if config.DISABLE_JIT else intrinsic(_pack_intrinsic)
+write_plane = _write_model if config.DISABLE_JIT else intrinsic(_write_intrinsic)
