@@ -1,0 +1,163 @@
+"""Whether operations are recorded: `no_grad`, `enable_grad`, `set_grad_enabled`, `inference_mode`."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _GradMode(threading.local):
+    enabled = True
+    inference = False
+
+
+state = _GradMode()
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations are recorded in this thread."""
+    return state.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Return whether this thread is inside `inference_mode`."""
+    return state.inference
+
+
+class _ContextDecorator:
+    """A context manager that also decorates functions and generator functions, entered anew for each call."""
+
+    def _again(self) -> _ContextDecorator:
+        return type(self)()
+
+    @abc.abstractmethod
+    def __enter__(self) -> None: ...
+
+    @abc.abstractmethod
+    def __exit__(self, *exception: object) -> None: ...
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._wrap_generator(function)  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return decorated  # type: ignore[return-value]
+
+    def _wrap_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Enter the context only while the generator's own code runs, not between its values."""
+
+        @functools.wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            generator = function(*args, **kwargs)
+            resume, value = generator.send, None
+            while True:
+                try:
+                    with self._again():
+                        item = resume(value)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    resume, value = generator.send, (yield item)
+                except GeneratorExit:
+                    with self._again():
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    resume, value = generator.throw, error
+
+        return decorated
+
+
+class _Mode(_ContextDecorator):
+    _value: bool
+
+    def __enter__(self) -> None:
+        self._previous = state.enabled
+        state.enabled = self._value
+
+    def __exit__(self, *exception: object) -> None:
+        state.enabled = self._previous
+
+
+class no_grad(_Mode):
+    """Context manager and decorator: operations inside are not recorded.
+
+    >>> import nbtorch
+    >>> x = nbtorch.ones(2, requires_grad=True)
+    >>> with nbtorch.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    _value = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+
+class enable_grad(_Mode):
+    """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
+
+    _value = True
+
+    def __new__(cls, function: Any = None) -> Any:
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+
+class set_grad_enabled(_ContextDecorator):
+    """Switch recording on or off, at once and for good, or for the length of a `with` block."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+        self._previous = state.enabled
+        state.enabled = bool(mode)
+
+    def _again(self) -> set_grad_enabled:
+        return set_grad_enabled(self.mode)
+
+    def __call__(self, function: F) -> F:
+        state.enabled = self._previous
+        return super().__call__(function)
+
+    def __enter__(self) -> None:
+        state.enabled = bool(self.mode)
+
+    def __exit__(self, *exception: object) -> None:
+        state.enabled = self._previous
+
+
+class inference_mode(_ContextDecorator):
+    """Context manager and decorator: like `no_grad`, for code that will never need gradients."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        if callable(mode):
+            return super().__new__(cls)._configured(True)(mode)
+        return super().__new__(cls)._configured(mode)
+
+    def _configured(self, mode: bool) -> inference_mode:
+        self.mode = mode
+        return self
+
+    def _again(self) -> inference_mode:
+        return inference_mode(self.mode)
+
+    def __enter__(self) -> None:
+        self._previous = state.enabled, state.inference
+        if self.mode:
+            state.enabled = False
+        state.inference = bool(self.mode)
+
+    def __exit__(self, *exception: object) -> None:
+        state.enabled, state.inference = self._previous

@@ -1,0 +1,593 @@
+"""Arithmetic, comparison and logic, element by element with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.graph import Node
+from ..device import array_module
+from ..tensor import Tensor, method
+from .operands import (
+    broadcast_shape,
+    floating_operands,
+    is_scalar,
+    operands,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+)
+
+
+def unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum a gradient over the dimensions along which its input was broadcast."""
+    return grad if grad._array.shape == shape else grad.sum_to_size(shape)
+
+
+class Binary(Node):
+    """An operation on two tensors that broadcast; `apply` computes it with an array module."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        if a.shape != b.shape:
+            broadcast_shape(self.name.removesuffix("Backward0").lower(), a.shape, b.shape)
+        self.shapes = a.shape, b.shape
+        return self.apply(array_module(self.where), a, b)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        """Compute the result."""
+        raise TypeError(f"{self.name} defines no result")
+
+
+class Add(Binary):
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.add(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        to_a, to_b = self.needs_input_grad
+        return unbroadcast(grad, self.shapes[0]) if to_a else None, unbroadcast(grad, self.shapes[1]) if to_b else None
+
+
+class Sub(Binary):
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.subtract(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        to_a, to_b = self.needs_input_grad
+        return (
+            unbroadcast(grad, self.shapes[0]) if to_a else None,
+            unbroadcast(neg(grad), self.shapes[1]) if to_b else None,
+        )
+
+
+class Mul(Binary):
+    saves_inputs = (0, 1)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.multiply(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b = self.saved_tensors
+        to_a, to_b = self.needs_input_grad
+        return (
+            unbroadcast(grad * b, self.shapes[0]) if to_a else None,
+            unbroadcast(grad * a, self.shapes[1]) if to_b else None,
+        )
+
+
+class Div(Binary):
+    saves_inputs = (0, 1)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.true_divide(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b = self.saved_tensors
+        to_a, to_b = self.needs_input_grad
+        return (
+            unbroadcast(grad / b, self.shapes[0]) if to_a else None,
+            unbroadcast(-grad * (a / b / b), self.shapes[1]) if to_b else None,
+        )
+
+
+class DivRounded(Binary):
+    """Division rounded to an integer: its gradient is zero wherever it exists."""
+
+    name = "DivBackward1"
+
+    def __init__(self, rounding: str) -> None:
+        self.rounding = rounding
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        if a.dtype.kind in "iu" and (b == 0).any():
+            raise RuntimeError("ZeroDivisionError")
+        if self.rounding == "floor":
+            return xp.floor_divide(a, b)
+        if a.dtype.kind in "iu":
+            return _truncated_quotient(xp, a, b)
+        return xp.trunc(xp.true_divide(a, b))
+
+    def backward(self, grad: Tensor) -> Any:
+        zero = grad * 0
+        return unbroadcast(zero, self.shapes[0]), unbroadcast(zero, self.shapes[1])
+
+
+def _truncated_quotient(xp: Any, a: Any, b: Any) -> Any:
+    quotient = xp.floor_divide(a, b)
+    return quotient + ((quotient < 0) & (quotient * b != a)).astype(a.dtype)
+
+
+class Remainder(Binary):
+    saves_inputs = (0, 1)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        if a.dtype.kind in "iu" and (b == 0).any():
+            raise RuntimeError("ZeroDivisionError")
+        return xp.remainder(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b = self.saved_tensors
+        to_a, to_b = self.needs_input_grad
+        return (
+            unbroadcast(grad, self.shapes[0]) if to_a else None,
+            unbroadcast(-grad * div(a, b, rounding_mode="floor"), self.shapes[1]) if to_b else None,
+        )
+
+
+class Pow(Binary):
+    saves_inputs = (0, 1)
+    saves_outputs = (0,)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.power(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b, result = self.saved_tensors
+        to_a, to_b = self.needs_input_grad
+        grad_a = grad_b = None
+        if to_a:
+            # 0 ** 0 is 1 whatever the base does: its derivative is 0, not 0 * inf
+            grad_a = unbroadcast((grad * b * a.pow(b - 1)).masked_fill(b == 0, 0), self.shapes[0])
+        if to_b:
+            flat = (a == 0) & (b >= 0)
+            grad_b = unbroadcast((grad * result * a.log()).masked_fill(flat, 0), self.shapes[1])
+        return grad_a, grad_b
+
+
+class Maximum(Binary):
+    saves_inputs = (0, 1)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.maximum(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b = self.saved_tensors
+        half = (grad / 2).masked_fill(a != b, 0)  # equal values share the gradient
+        return (
+            unbroadcast(half + grad.masked_fill(a <= b, 0), self.shapes[0]),
+            unbroadcast(half + grad.masked_fill(a >= b, 0), self.shapes[1]),
+        )
+
+
+class Minimum(Binary):
+    saves_inputs = (0, 1)
+
+    def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.minimum(a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b = self.saved_tensors
+        half = (grad / 2).masked_fill(a != b, 0)
+        return (
+            unbroadcast(half + grad.masked_fill(a >= b, 0), self.shapes[0]),
+            unbroadcast(half + grad.masked_fill(a <= b, 0), self.shapes[1]),
+        )
+
+
+class Neg(Node):
+    def forward(self, a: Any) -> Any:
+        return array_module(self.where).negative(a)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return neg(grad)
+
+
+@method
+def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """Return `input + alpha * other`, broadcast."""
+    a, b = operands("add", input, other)
+    return Add()(a, b if _is_one(alpha) else mul(b, alpha))
+
+
+@method
+def sub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """Return `input - alpha * other`, broadcast."""
+    a, b = operands("sub", input, other)
+    if a.dtype is dtypes.bool:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask,"
+            " use the `~` or `logical_not()` operator instead."
+        )
+    return Sub()(a, b if _is_one(alpha) else mul(b, alpha))
+
+
+def _is_one(alpha: Any) -> bool:
+    return type(alpha) is int and alpha == 1
+
+
+@method
+def mul(input: Any, other: Any) -> Tensor:
+    """Return `input * other`, broadcast."""
+    a, b = operands("mul", input, other)
+    return Mul()(a, b)
+
+
+@method
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """Return `input / other`, broadcast; integers divide to floating point.
+
+    Args:
+        input: the dividend.
+        other: the divisor.
+        rounding_mode: None, `"trunc"` (towards zero) or `"floor"`; with a mode integers stay integers.
+    """
+    if rounding_mode is None:
+        return Div()(*floating_operands("div", input, other))
+    if rounding_mode not in ("trunc", "floor"):
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
+    return DivRounded(rounding_mode)(*operands("div", input, other))
+
+
+@method
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """Return the quotient rounded down."""
+    return div(input, other, rounding_mode="floor")
+
+
+@method
+def remainder(input: Any, other: Any) -> Tensor:
+    """Return the remainder of floor division, with the sign of the divisor."""
+    return Remainder()(*operands("remainder", input, other))
+
+
+@method
+def pow(input: Any, exponent: Any) -> Tensor:
+    """Return `input ** exponent`, broadcast."""
+    a, b = operands("pow", input, exponent)
+    if a.dtype.category < 2 and is_scalar(exponent) and exponent < 0:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return Pow()(a, b)
+
+
+@method
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """Return the larger of two elements; NaN wins."""
+    return Maximum()(*operands("maximum", input, other))
+
+
+@method
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """Return the smaller of two elements; NaN wins."""
+    return Minimum()(*operands("minimum", input, other))
+
+
+@method
+def neg(input: Tensor) -> Tensor:
+    """Return `-input`."""
+    require_tensor("neg", "input", input)
+    if input.dtype is dtypes.bool:
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask,"
+            " use the `~` or `logical_not()` operator instead."
+        )
+    return Neg()(input)
+
+
+def rsub(input: Any, other: Any) -> Tensor:
+    """Return `other - input`."""
+    return sub(other, input)
+
+
+class _Compare(Node):
+    """A comparison: its result has no gradient."""
+
+    def __init__(self, ufunc: str) -> None:
+        self.ufunc = ufunc
+
+    def forward(self, a: Any, b: Any) -> Any:
+        broadcast_shape(self.ufunc, a.shape, b.shape)
+        return getattr(array_module(self.where), self.ufunc)(a, b)
+
+
+def _comparison(name: str, ufunc: str, doc: str) -> Callable[..., Tensor]:
+    def compare(input: Any, other: Any) -> Tensor:
+        a, b = operands(name, input, other)
+        return _Compare(ufunc)(a.detach(), b.detach())
+
+    compare.__name__ = name
+    compare.__doc__ = doc
+    return method(compare)
+
+
+eq = _comparison("eq", "equal", "Return where two elements are equal.")
+ne = _comparison("ne", "not_equal", "Return where two elements differ.")
+lt = _comparison("lt", "less", "Return where `input < other`.")
+le = _comparison("le", "less_equal", "Return where `input <= other`.")
+gt = _comparison("gt", "greater", "Return where `input > other`.")
+ge = _comparison("ge", "greater_equal", "Return where `input >= other`.")
+logical_and = _comparison("logical_and", "logical_and", "Return where both are true.")
+logical_or = _comparison("logical_or", "logical_or", "Return where one or both are true.")
+logical_xor = _comparison("logical_xor", "logical_xor", "Return where just one is true.")
+
+
+def _bitwise(name: str, ufunc: str, doc: str) -> Callable[..., Tensor]:
+    def combine(input: Any, other: Any) -> Tensor:
+        a, b = operands(name, input, other)
+        if a.dtype.category > 1:
+            raise RuntimeError(f'"{name}" not implemented for {a.dtype}: expected integers or booleans')
+        return _Compare(ufunc)(a, b)
+
+    combine.__name__ = name
+    combine.__doc__ = doc
+    return method(combine)
+
+
+bitwise_and = _bitwise("bitwise_and", "bitwise_and", "Return the bits set in both.")
+bitwise_or = _bitwise("bitwise_or", "bitwise_or", "Return the bits set in one or both.")
+bitwise_xor = _bitwise("bitwise_xor", "bitwise_xor", "Return the bits set in just one.")
+
+
+@method
+def logical_not(input: Tensor) -> Tensor:
+    """Return where the elements are zero or false."""
+    return input._wrap_like(input._xp.logical_not(input._array))
+
+
+@method
+def bitwise_not(input: Tensor) -> Tensor:
+    """Return the bits inverted, or booleans negated."""
+    if input.dtype.category > 1:
+        raise RuntimeError(f'"bitwise_not" not implemented for {input.dtype}: expected integers or booleans')
+    return input._wrap_like(input._xp.invert(input._array))
+
+
+@method
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have the same shape and elements."""
+    require_tensor("equal", "other", other)
+    return input.shape == other.shape and bool((input._array == other._array).all())
+
+
+@method
+def isnan(input: Tensor) -> Tensor:
+    """Return where the elements are NaN."""
+    return input._wrap_like(input._xp.isnan(input._array))
+
+
+@method
+def isinf(input: Tensor) -> Tensor:
+    """Return where the elements are infinite."""
+    return input._wrap_like(input._xp.isinf(input._array))
+
+
+@method
+def isfinite(input: Tensor) -> Tensor:
+    """Return where the elements are neither NaN nor infinite."""
+    return input._wrap_like(input._xp.isfinite(input._array))
+
+
+@method
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Return where `|input - other| <= atol + rtol * |other|`."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
+    return input._wrap_like(input._xp.isclose(input._array, other._array, rtol, atol, equal_nan))
+
+
+@method
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Return whether all elements are close; see `isclose`."""
+    return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
+
+
+class Where(Node):
+    """Elements of `a` where the condition holds, of `b` elsewhere."""
+
+    saves_inputs = (0,)
+
+    def forward(self, condition: Any, a: Any, b: Any) -> Any:
+        broadcast_shape("where", condition.shape, a.shape, b.shape)
+        self.shapes = a.shape, b.shape
+        return array_module(self.where).where(condition, a, b)
+
+    def backward(self, grad: Tensor) -> Any:
+        condition = self.saved_tensor
+        zero = scalar_tensor(0, grad.dtype, grad._device)
+        return (
+            None,
+            unbroadcast(Where()(condition, grad, zero), self.shapes[0]),
+            unbroadcast(Where()(condition, zero, grad), self.shapes[1]),
+        )
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """Return elements of `input` where `condition` holds and of `other` elsewhere; alone, the indices of true elements."""
+    require_tensor("where", "condition", condition)
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    if condition.dtype is not dtypes.bool:
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        common = dtypes.promote_types(dtypes.scalar_dtype(input), dtypes.scalar_dtype(other))
+        a, b = scalar_tensor(input, common, condition._device), scalar_tensor(other, common, condition._device)
+    else:
+        a, b = operands("where", input, other)
+    return Where()(condition, a, b)
+
+
+@method(name="where")
+def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """Return the elements where `condition` holds, those of `other` elsewhere."""
+    return where(condition, self, other)
+
+
+class MaskedFill(Node):
+    saves_inputs = (1,)
+
+    def forward(self, a: Any, mask: Any, value: Any) -> Any:
+        broadcast_shape("masked_fill", a.shape, mask.shape)
+        self.shape = a.shape
+        return array_module(self.where).where(mask, value, a)
+
+    def backward(self, grad: Tensor) -> Any:
+        mask = self.saved_tensor
+        zero = scalar_tensor(0, grad.dtype, grad._device)
+        to_value = None
+        if self.needs_input_grad[2]:
+            to_value = Where()(mask, grad, zero).sum()
+        return unbroadcast(MaskedFill()(grad, mask, zero), self.shape), None, to_value
+
+
+@method
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """Return `input` with `value` (a number or 0-d tensor) where `mask` is true."""
+    require_tensor("masked_fill", "mask", mask)
+    if mask.dtype is not dtypes.bool:
+        raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype}")
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+            )
+        filling = to_dtype(value, input.dtype)
+    else:
+        filling = scalar_tensor(value, input.dtype, input._device)
+    return MaskedFill()(input, mask, filling)
+
+
+class Clone(Node):
+    def forward(self, a: Any) -> Any:
+        return a.copy(order="K") if isinstance(a, np.ndarray) else a.copy()
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad
+
+
+@method
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """Return a copy; gradients flow through it."""
+    return Clone()(input)
+
+
+class Fill(Node):
+    """All elements set to one value; nothing flows back to what was there."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def forward(self, a: Any) -> Any:
+        return array_module(self.where).full(a.shape, self.value, a.dtype)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad._filled_like(0)
+
+
+class Copy(Node):
+    """Elements replaced by those of a source, which is cast and broadcast."""
+
+    name = "CopyBackwards"
+
+    def forward(self, a: Any, source: Any) -> Any:
+        xp = array_module(self.where)
+        self.source_shape, self.source_dtype = source.shape, dtypes.from_numpy_dtype(source.dtype)
+        if broadcast_shape("copy_", a.shape, source.shape) != a.shape:
+            raise RuntimeError(
+                f"output with shape {list(a.shape)} doesn't match the broadcast shape"
+                f" {list(broadcast_shape('copy_', a.shape, source.shape))}"
+            )
+        return xp.broadcast_to(source, a.shape).astype(a.dtype)
+
+    def backward(self, grad: Tensor) -> Any:
+        to_source = None
+        if self.needs_input_grad[1]:
+            to_source = to_dtype(unbroadcast(grad, self.source_shape), self.source_dtype)
+        return grad._filled_like(0) if self.needs_input_grad[0] else None, to_source
+
+
+@method
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set all elements to a number or 0-d tensor, in place."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        return copy_(self, value)
+    return self._assign(Fill(value)(self))
+
+
+@method
+def zero_(self: Tensor) -> Tensor:
+    """Set all elements to zero, in place."""
+    return fill_(self, 0)
+
+
+@method
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Copy the elements of `src`, cast and broadcast, into this tensor."""
+    require_tensor("copy_", "src", src)
+    source = src if src._device == self._device else src.to(self._device)
+    return self._assign(Copy()(self, source))
+
+
+def _in_place(name: str, operation: Callable[..., Tensor]) -> None:
+    """Install `name`, which assigns the result of an operation to its first operand."""
+
+    def assign(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._assign(operation(self, *args, **kwargs))
+
+    assign.__name__ = name
+    assign.__doc__ = f"In-place form of `{operation.__name__}`."
+    method(assign)
+
+
+def _operator(name: str, operation: Callable[..., Any]) -> None:
+    """Install an operator; an operand of a foreign type gives NotImplemented, so that it may have its say."""
+
+    def operate(self: Tensor, other: Any) -> Any:
+        if isinstance(other, Tensor) or is_scalar(other):
+            return operation(self, other)
+        if isinstance(other, np.ndarray):
+            return operation(self, Tensor._wrap(other))
+        return NotImplemented
+
+    method(operate, name=name)
+
+
+def _install_operators() -> None:
+    both = {"add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide, "mod": remainder, "pow": pow}
+    logic = {"and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor}
+    for name, operation in (both | logic).items():
+        _operator(f"__{name}__", operation)
+        _operator(f"__r{name}__", lambda a, b, operation=operation: operation(b, a))
+        in_place = f"{operation.__name__}_"
+        _in_place(in_place, operation)
+        _operator(f"__i{name}__", getattr(Tensor, in_place))
+    for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
+        _operator(f"__{name}__", operation)
+        _in_place(f"{name}_", operation)
+    for operation in (neg, masked_fill, maximum, minimum):
+        _in_place(f"{operation.__name__}_", operation)
+    method(neg, name="__neg__")
+    method(bitwise_not, name="__invert__")
+    method(lambda self: self, name="__pos__")
+    for alias, operation in {"multiply": mul, "subtract": sub, "divide": div, "true_divide": div, "negative": neg}.items():
+        method(operation, name=alias)
+
+
+_install_operators()
+multiply, subtract, divide, true_divide, negative = mul, sub, div, div, neg

@@ -1,0 +1,175 @@
+"""What the operands of an operation are brought to before it runs: tensors of one device and, mostly, of one type."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.graph import Node
+from ..device import CPU, array_module, device
+from ..tensor import Tensor, normalize_dim
+
+
+def require_tensor(operation: str, argument: str, value: Any) -> None:
+    """Refuse a value that is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{operation}(): argument '{argument}' must be Tensor, not {type(value).__name__}")
+
+
+def require_same_device(operation: str, *tensors: Tensor) -> None:
+    """Refuse tensors that lie on different devices."""
+    first = tensors[0]._device
+    for tensor in tensors:
+        if tensor._device != first:
+            raise RuntimeError(
+                f"{operation}: expected all tensors to be on the same device, but found at least two devices,"
+                f" {first} and {tensor._device}!"
+            )
+
+
+def require_floating_point(operation: str, argument: str, tensor: Tensor) -> None:
+    """Refuse integers and booleans."""
+    if not tensor.is_floating_point():
+        raise RuntimeError(f'"{operation}" not implemented for {tensor.dtype}: {argument} must be floating point')
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is a Python or NumPy number."""
+    return isinstance(value, (numbers.Number, np.generic))
+
+
+def scalar_tensor(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
+    """Make a 0-d tensor of a number."""
+    return Tensor._wrap(array_module(where).asarray(value, dtype.numpy), where)
+
+
+def operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Return two operands as tensors of their common type on one device; one of them may be a number."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a._array.dtype is b._array.dtype and a._device is b._device:
+            return a, b
+        a, b = _same_device(operation, a, b)
+        common = dtypes.common_dtype(a.dtype, a._array.ndim, b.dtype, b._array.ndim)
+        return to_dtype(a, common), to_dtype(b, common)
+    if isinstance(a, Tensor):
+        if not is_scalar(b):
+            raise TypeError(f"{operation}(): argument 'other' must be Tensor or a number, not {type(b).__name__}")
+        common = dtypes.common_dtype(a.dtype, a._array.ndim, dtypes.scalar_dtype(b), -1)
+        return to_dtype(a, common), scalar_tensor(b, common, a._device)
+    if not is_scalar(a):
+        raise TypeError(f"{operation}(): argument 'input' must be Tensor or a number, not {type(a).__name__}")
+    if not isinstance(b, Tensor):
+        raise TypeError(f"{operation}(): at least one argument must be Tensor, got two numbers")
+    b, a = operands(operation, b, a)
+    return a, b
+
+
+def _same_device(operation: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring a 0-d CPU tensor to the other operand's device; refuse any other mixture."""
+    if a._device == b._device:
+        return a, b
+    if b._device is CPU and b._array.ndim == 0:
+        return a, to_device(b, a._device)
+    if a._device is CPU and a._array.ndim == 0:
+        return to_device(a, b._device), b
+    require_same_device(operation, a, b)
+    return a, b
+
+
+def floating_operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Like `operands`, with integers and booleans taken to the default floating-point type."""
+    a, b = operands(operation, a, b)
+    return to_floating_point(a), to_floating_point(b)
+
+
+def to_floating_point(a: Tensor) -> Tensor:
+    """Return a tensor of integers or booleans in the default floating-point type; others as they are."""
+    return a if a._array.dtype.kind in "fc" else to_dtype(a, dtypes.get_default_dtype())
+
+
+class ToCopy(Node):
+    """A change of type."""
+
+    def __init__(self, dtype: dtypes.dtype) -> None:
+        self.dtype = dtype
+
+    def forward(self, a: Any) -> Any:
+        self.origin = dtypes.from_numpy_dtype(a.dtype)
+        return a.astype(self.dtype.numpy)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return to_dtype(grad, self.origin)
+
+
+def to_dtype(a: Tensor, dtype: dtypes.dtype) -> Tensor:
+    """Return a tensor in another type; itself where it has that type."""
+    return a if a._array.dtype == dtype.numpy else ToCopy(dtype)(a)
+
+
+class ToDevice(Node):
+    """A move to another device."""
+
+    name = "ToCopyBackward0"
+
+    def __init__(self, destination: device) -> None:
+        self.destination = destination
+
+    def forward(self, a: Any) -> Any:
+        self.origin = self.where
+        source, target = array_module(self.origin), array_module(self.destination)
+        if source is target:
+            return a.copy()
+        return target.asarray(a) if target is not np else a.get()
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        result = super().__call__(*inputs)
+        if self.destination is CPU:
+            result.__dict__.pop("_device", None)
+        else:
+            result._device = self.destination
+        return result
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return to_device(grad, self.origin)
+
+
+def to_device(a: Tensor, where: device) -> Tensor:
+    """Return a tensor on another device; itself where it lies there."""
+    return a if a._device == where else ToDevice(where)(a)
+
+
+def broadcast_shape(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that shapes broadcast to; a RuntimeError names the dimension that does not fit."""
+    ndim = max(len(s) for s in shapes)
+    result = [1] * ndim
+    for shape in shapes:
+        for axis, extent in enumerate(shape, ndim - len(shape)):
+            if extent != 1 and result[axis] not in (1, extent):
+                raise RuntimeError(
+                    f"{operation}: The size of tensor a ({result[axis]}) must match the size of tensor b ({extent})"
+                    f" at non-singleton dimension {axis}"
+                )
+            if extent != 1:
+                result[axis] = extent
+    return tuple(result)
+
+
+def normalize_dims(dim: Any, ndim: int) -> tuple[int, ...]:
+    """Return dimensions counted from the front, all of them for None; refuse repetition."""
+    if dim is None:
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
+    result = tuple(normalize_dim(int(d), ndim) for d in dims)
+    if len(set(result)) != len(result):
+        raise RuntimeError(f"dim {result[0]} appears multiple times in the list of dims: {list(dims)}")
+    return result
+
+
+def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return sizes given as several ints or as one sequence."""
+    if len(values) == 1 and not isinstance(values[0], (int, np.integer, Tensor)):
+        values = tuple(values[0])
+    return tuple([int(v) for v in values])

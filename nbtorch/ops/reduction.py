@@ -1,0 +1,418 @@
+"""Reductions: sums, means, extremes, norms."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.graph import Node
+from ..device import array_module
+from ..tensor import Tensor, method, normalize_dim
+from .arithmetic import Where, maximum, minimum
+from .operands import broadcast_shape, normalize_dims, require_tensor, scalar_tensor, to_dtype, to_floating_point
+
+
+def _return_type(name: str, *fields: str) -> Any:
+    """Return a named tuple that prints as PyTorch's return types."""
+
+    def show(self: Any) -> str:
+        parts = ",\n".join(f"{field}={getattr(self, field)!r}" for field in fields)
+        return f"torch.return_types.{name}(\n{parts})"
+
+    return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": show})
+
+
+max_result = _return_type("max", "values", "indices")
+min_result = _return_type("min", "values", "indices")
+
+
+def _kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([1 if axis in dims else n for axis, n in enumerate(shape)])
+
+
+class Sum(Node):
+    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, a: Any) -> Any:
+        self.shape = a.shape
+        return array_module(self.where).sum(a, self.dims, a.dtype, keepdims=self.keepdim)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad.reshape(_kept_shape(self.shape, self.dims)).expand(self.shape)
+
+
+class Mean(Sum):
+    def forward(self, a: Any) -> Any:
+        self.count = math.prod(a.shape[d] for d in self.dims)
+        total = super().forward(a)
+        return total / a.dtype.type(self.count) if self.count else total * math.nan
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return super().backward(grad) / builtins.max(self.count, 1)
+
+
+@method
+def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Return the sum over all elements or over dimensions; integers and booleans sum to int64."""
+    require_tensor("sum", "input", input)
+    if dtype is not None:
+        input = to_dtype(input, dtypes.as_dtype(dtype))
+    elif input.dtype.category < 2:
+        input = to_dtype(input, dtypes.int64)
+    return Sum(_reduced(dim, input.ndim), keepdim)(input)
+
+
+def _reduced(dim: Any, ndim: int) -> tuple[int, ...]:
+    """Return the dimensions to reduce: all for None or an empty sequence; a 0-d tensor has one nominal dimension."""
+    dims = normalize_dims(None if isinstance(dim, (tuple, list)) and not dim else dim, ndim)
+    return dims if ndim else ()
+
+
+@method
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Return the mean over all elements or over dimensions."""
+    require_tensor("mean", "input", input)
+    if dtype is not None:
+        input = to_dtype(input, dtypes.as_dtype(dtype))
+    if not input.is_floating_point():
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got:"
+            f" {input.dtype}"
+        )
+    return Mean(_reduced(dim, input.ndim), keepdim)(input)
+
+
+@method
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Return the sum over the dimensions that broadcasting `size` to this shape would repeat."""
+    target = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+    shape = self._array.shape
+    if shape == target:
+        return self
+    try:
+        fits = broadcast_shape("sum_to_size", target, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}.")
+    lead = len(shape) - len(target)
+    dims = tuple(range(lead)) + tuple(d for d in range(lead, len(shape)) if target[d - lead] == 1 != shape[d])
+    return Sum(dims, True)(self).reshape(target)
+
+
+@method
+def var(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None) -> Tensor:
+    """Return the variance; the sum of squares is divided by the count less `correction`."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        correction = int(unbiased)
+    if not input.is_floating_point():
+        raise RuntimeError("std and var only support floating point and complex dtypes")
+    dims = _reduced(dim, input.ndim)
+    count = math.prod(input._array.shape[d] for d in dims)
+    centred = input - Mean(dims, True)(input)
+    return Sum(dims, keepdim)(centred * centred) / builtins.max(count - correction, 0)
+
+
+@method
+def std(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None) -> Tensor:
+    """Return the standard deviation; see `var`."""
+    return var(input, dim, correction=correction, keepdim=keepdim, unbiased=unbiased).sqrt()
+
+
+class Prod(Node):
+    saves_inputs = (0,)
+
+    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, a: Any) -> Any:
+        return array_module(self.where).prod(a, self.dims, a.dtype, keepdims=self.keepdim)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        a = self.saved_tensor
+        grad = grad.reshape(_kept_shape(a._array.shape, self.dims))
+        if not (a._array == 0).any():
+            return grad * Prod(self.dims, True)(a) / a
+        return grad * _product_of_others(a, self.dims)
+
+
+def _product_of_others(a: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Return for every element the product of the others, where division by zero would fail."""
+    rest = tuple(d for d in range(a.ndim) if d not in dims)
+    order = (*rest, *dims)
+    rows = a.permute(order).reshape([a._array.shape[d] for d in rest] + [-1])
+    count = rows._array.shape[-1]
+    others = []
+    for i in range(count):
+        kept = [j for j in range(count) if j != i]
+        others.append(Prod((rows.ndim - 1,), False)(rows[..., kept]))
+    stacked = a._stack(others, -1).reshape([a._array.shape[d] for d in order])
+    return stacked.permute(tuple(sorted(range(a.ndim), key=order.__getitem__)))
+
+
+@method
+def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Return the product over all elements or over one dimension."""
+    if dtype is not None:
+        input = to_dtype(input, dtypes.as_dtype(dtype))
+    elif input.dtype.category < 2:
+        input = to_dtype(input, dtypes.int64)
+    return Prod(_reduced(dim, input.ndim), keepdim)(input)
+
+
+class _Extreme(Node):
+    """The largest or smallest element over dimensions; elements that tie share the gradient."""
+
+    saves_inputs = (0,)
+    saves_outputs = (0,)
+    function = ""
+
+    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, a: Any) -> Any:
+        return getattr(array_module(self.where), self.function)(a, self.dims, keepdims=self.keepdim)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        a, result = self.saved_tensors
+        kept = _kept_shape(a._array.shape, self.dims)
+        hit = a.detach() == result.detach().reshape(kept)
+        share = Sum(self.dims, True)(to_dtype(hit, grad.dtype))
+        return Where()(hit, grad.reshape(kept) / share, scalar_tensor(0, grad.dtype, grad._device))
+
+
+class Amax(_Extreme):
+    function = "max"
+
+
+class Amin(_Extreme):
+    function = "min"
+
+
+class MaxAll(Amax):
+    name = "MaxBackward1"
+
+
+class MinAll(Amin):
+    name = "MinBackward1"
+
+
+class _Gathered(Node):
+    """The elements along a dimension at given indices, one for each position of the others."""
+
+    keeps_state = True
+
+    def __init__(self, axis: int, keepdim: bool) -> None:
+        self.axis, self.keepdim = axis, keepdim
+
+    def forward(self, a: Any, indices: Any) -> Any:
+        self.shape, self.indices = a.shape, indices
+        values = array_module(self.where).take_along_axis(a, indices, self.axis)
+        return values if self.keepdim else values.squeeze(self.axis)
+
+    def backward(self, grad: Tensor) -> Any:
+        if not self.keepdim:
+            grad = grad.unsqueeze(self.axis)
+        return _Placed(self.axis, self.shape)(grad, grad._wrap_like(self.indices)), None
+
+
+class _Placed(Node):
+    """Zeros with elements put at given indices along a dimension; the mirror of `_Gathered`."""
+
+    def __init__(self, axis: int, shape: tuple[int, ...]) -> None:
+        self.axis, self.shape = axis, shape
+
+    def forward(self, values: Any, indices: Any) -> Any:
+        xp = array_module(self.where)
+        self.indices = indices
+        result = xp.zeros(self.shape, values.dtype)
+        xp.put_along_axis(result, indices, values, self.axis)
+        return result
+
+    def backward(self, grad: Tensor) -> Any:
+        return _Gathered(self.axis, True)(grad, grad._wrap_like(self.indices)), None
+
+
+class MaxAlong(_Gathered):
+    name = "MaxBackward0"
+
+
+class MinAlong(_Gathered):
+    name = "MinBackward0"
+
+
+def _extreme_along(input: Tensor, dim: int, keepdim: bool, arg: Any, node: type[_Gathered], result: Any) -> Any:
+    axis = normalize_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return result(input.clone(), scalar_tensor(0, dtypes.int64, input._device))
+    if input._array.shape[axis] == 0:
+        raise IndexError(f"max(): Expected reduction dim {axis} to have non-zero size.")
+    indices = arg(input, axis, True)
+    values = node(axis, keepdim)(input, indices)
+    return result(values, indices if keepdim else indices.squeeze(axis))
+
+
+@method
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the largest element; with `dim` the largest along it and their indices; with a tensor the larger of two."""
+    if isinstance(dim, Tensor):
+        return maximum(input, dim)
+    if dim is not None:
+        return _extreme_along(input, dim, keepdim, argmax, MaxAlong, max_result)
+    _require_elements("max", input)
+    return MaxAll(tuple(range(input.ndim)), False)(input)
+
+
+@method
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the smallest element; with `dim` the smallest along it and their indices; with a tensor the smaller of two."""
+    if isinstance(dim, Tensor):
+        return minimum(input, dim)
+    if dim is not None:
+        return _extreme_along(input, dim, keepdim, argmin, MinAlong, min_result)
+    _require_elements("min", input)
+    return MinAll(tuple(range(input.ndim)), False)(input)
+
+
+def _require_elements(operation: str, input: Tensor) -> None:
+    require_tensor(operation, "input", input)
+    if input._array.size == 0:
+        raise RuntimeError(
+            f"{operation}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim"
+            " with the 'dim' argument."
+        )
+
+
+@method
+def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """Return the largest element over dimensions; elements that tie share the gradient."""
+    return Amax(_reduced(dim, input.ndim), keepdim)(input)
+
+
+@method
+def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """Return the smallest element over dimensions; elements that tie share the gradient."""
+    return Amin(_reduced(dim, input.ndim), keepdim)(input)
+
+
+def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    if input.dtype is dtypes.bool:
+        raise RuntimeError(f'"{name}_cpu" not implemented for \'Bool\'')
+    function = getattr(input._xp, name)
+    if dim is None:
+        _require_elements(name, input)
+        found = np.asarray(function(input._array)) if isinstance(input._array, np.ndarray) else function(input._array)
+        return input._wrap_like(found.reshape((1,) * input.ndim) if keepdim else found)
+    axis = normalize_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return scalar_tensor(0, dtypes.int64, input._device)
+    if input._array.shape[axis] == 0:
+        raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+    return input._wrap_like(function(input._array, axis, keepdims=keepdim))
+
+
+@method
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Return the index of the largest element, in the flattened tensor or along `dim`; the first of several."""
+    return _arg("argmax", input, dim, keepdim)
+
+
+@method
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Return the index of the smallest element, in the flattened tensor or along `dim`; the first of several."""
+    return _arg("argmin", input, dim, keepdim)
+
+
+@method
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Return whether any element is true."""
+    return input._wrap_like(input._xp.any(input._array, _reduced(dim, input.ndim), keepdims=keepdim))
+
+
+@method
+def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Return whether all elements are true."""
+    return input._wrap_like(input._xp.all(input._array, _reduced(dim, input.ndim), keepdims=keepdim))
+
+
+@method
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """Return how many elements are not zero."""
+    return sum(input != 0, dim)
+
+
+class LogSumExp(Node):
+    saves_inputs = (0,)
+    saves_outputs = (0,)
+
+    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, a: Any) -> Any:
+        xp = array_module(self.where)
+        top = xp.max(a, self.dims, keepdims=True, initial=-math.inf)
+        top = xp.where(xp.isfinite(top), top, a.dtype.type(0))
+        result = xp.log(xp.exp(a - top).sum(self.dims, keepdims=True)) + top
+        return result if self.keepdim else result.squeeze(self.dims)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        a, result = self.saved_tensors
+        kept = _kept_shape(a._array.shape, self.dims)
+        return grad.reshape(kept) * (a - result.reshape(kept)).exp()
+
+
+@method
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """Return the logarithm of the sum of exponentials over dimensions, without overflow."""
+    return LogSumExp(_reduced(dim, input.ndim), keepdim)(to_floating_point(input))
+
+
+@method
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """Return the p-norm of all elements or over dimensions; `"fro"` and 2 are the Euclidean norm."""
+    if dtype is not None:
+        input = to_dtype(input, dtypes.as_dtype(dtype))
+    if not input.is_floating_point():
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}")
+    dims = _reduced(dim, input.ndim)
+    power = 2.0 if p in ("fro", None) else float(p)
+    if power == math.inf:
+        return Amax(dims, keepdim)(input.abs())
+    if power == -math.inf:
+        return Amin(dims, keepdim)(input.abs())
+    if power == 0:
+        return Sum(dims, keepdim)(to_dtype(input != 0, input.dtype))
+    if power == 1:
+        return Sum(dims, keepdim)(input.abs())
+    if power == 2:
+        return Norm2(dims, keepdim)(input)
+    return Sum(dims, keepdim)(input.abs() ** power) ** (1 / power)
+
+
+class Norm2(Node):
+    """The Euclidean norm; its gradient at zero is zero."""
+
+    name = "LinalgVectorNormBackward0"
+    saves_inputs = (0,)
+    saves_outputs = (0,)
+
+    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, a: Any) -> Any:
+        xp = array_module(self.where)
+        return xp.sqrt(xp.sum(a * a, self.dims, a.dtype, keepdims=self.keepdim))
+
+    def backward(self, grad: Tensor) -> Tensor:
+        a, result = self.saved_tensors
+        kept = _kept_shape(a._array.shape, self.dims)
+        result = result.reshape(kept)
+        return (a * (grad.reshape(kept) / result)).masked_fill(result == 0, 0)
