@@ -178,9 +178,9 @@ def _any_columns(flat, corner, extents, window, lowest, left, right, offset, out
 def _inner_columns(flat, origin, local, count, kernel_size, stride, steps, offset, out, out_indices):
     """Pool `count` windows that lie inside the input; return False if one of them holds a NaN.
 
-    The first one begins at `origin` in `flat`, `local` in its plane; a tap moves by `steps`, a window by `stride`. Without
-    the test for NaN the comparison is one machine instruction; the caller repeats the rare row that holds one.
-    Indices are unsigned, because signed ones would be tested for their sign and the loop not be vectorised.
+    The first one begins at `origin` in `flat`, `local` in its plane; a tap moves by `steps`, a window by `stride`.
+    Without the test for NaN the comparison is one machine instruction; the caller repeats the rare row that holds
+    one. Indices are unsigned, because signed ones would be tested for their sign and the loop not be vectorised.
     """
     start, out_start = np.uint64(origin), np.uint64(offset)
     ordered = True

@@ -9,9 +9,9 @@ written out ("implicit GEMM"): a block of threads gathers the tile of b that it 
 | gradient of the input | weight | grad_output | C/groups | N·D·H·W | (o, tap) |
 | gradient of the weight | grad_output | input under the window | O/groups | (c, tap) | N·oD·oH·oW |
 
-What tells the passes apart is four small functions that turn (row, k, column) into places in the arrays (`Pass`). Three kernels
-work for all of them: `gemm`, tiled in shared memory and registers; `direct`, a thread per element, for groups
-with hardly any rows (depthwise); `reduce`, a block per element, for few elements and a long sum.
+What tells the passes apart is a few small functions that turn (row, k, column) into places in the arrays (`Pass`).
+Three kernels work for all of them: `gemm`, tiled in shared memory and registers; `direct`, a thread per element, for
+groups with hardly any rows (depthwise); `reduce`, a block per element, for few elements and a long sum.
 
 Sums run in an order that depends on the shapes alone, so results have the same bits in every run. Everything inside
 one image is counted in 32 bits; where an image begins, in 64.
@@ -22,12 +22,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda
-
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cuda import target
+from numba import cuda
 
 Triple = tuple[int, int, int]
+
+divide = target.scalar(scalar.divide)
 
 
 class Tile(NamedTuple):
@@ -61,13 +62,10 @@ SIMULATOR_TILE = Tile(16, 16, 8, 4, 4)
 DIRECT_ROWS = 2
 """Up to so many rows for each group, tiles would be mostly empty and a thread for each element is faster."""
 
-REDUCE_THREADS = 16 if target.SIMULATOR else 256
-DIRECT_THREADS = 16 if target.SIMULATOR else 256
-
 MAX_GRID_Y = 65535
 
 SPLIT_BLOCKS = 512
-"""The gradient of the weight splits its sum until so many blocks are at work: four for each multiprocessor of a large GPU."""
+"""The gradient of the weight splits its sum until so many blocks are at work: some four per multiprocessor."""
 
 
 class Geometry(NamedTuple):
@@ -132,30 +130,30 @@ class Geometry(NamedTuple):
 @target.device
 def split_tap(g, tap):
     """Return (tap_d, tap_h, tap_w) of the flat position of a tap in the kernel."""
-    plane_row = scalar.divide(tap, g.kW_multiplier, g.kW_shift)
-    tap_d = scalar.divide(plane_row, g.kH_multiplier, g.kH_shift)
+    plane_row = divide(tap, g.kW_multiplier, g.kW_shift)
+    tap_d = divide(plane_row, g.kH_multiplier, g.kH_shift)
     return tap_d, np.int32(plane_row - tap_d * g.kH), np.int32(tap - plane_row * g.kW)
 
 
 @target.device
 def split_pixel(g, pixel, extent_h, extent_w):
     """Return (d, h, w) of a flat position in the plane that columns run through."""
-    plane_row = scalar.divide(pixel, g.plane_w_multiplier, g.plane_w_shift)
-    d = scalar.divide(plane_row, g.plane_h_multiplier, g.plane_h_shift)
+    plane_row = divide(pixel, g.plane_w_multiplier, g.plane_w_shift)
+    d = divide(plane_row, g.plane_h_multiplier, g.plane_h_shift)
     return d, np.int32(plane_row - d * extent_h), np.int32(pixel - plane_row * extent_w)
 
 
 @target.device
 def split_channel(g, k):
     """Return (channel, tap) of a position in the sum over channels and taps."""
-    channel = scalar.divide(k, g.taps_multiplier, g.taps_shift)
+    channel = divide(k, g.taps_multiplier, g.taps_shift)
     return channel, np.int32(k - channel * g.taps)
 
 
 @target.device
 def split_image(g, column, plane):
     """Return (image, pixel) of a position among the pixels of all images."""
-    image = scalar.divide(column, g.plane_multiplier, g.plane_shift)
+    image = divide(column, g.plane_multiplier, g.plane_shift)
     return image, np.int32(column - image * plane)
 
 
@@ -172,7 +170,7 @@ def window_index(position, stride, multiplier, shift, windows):
     """Return which window begins at `position` (of the padded input), or -1 if none does."""
     if position < 0:
         return np.int32(-1)
-    window = scalar.divide(position, multiplier, shift)
+    window = divide(position, multiplier, shift)
     return window if window * stride == position and window < windows else np.int32(-1)
 
 
@@ -180,11 +178,12 @@ def window_index(position, stride, multiplier, shift, windows):
 
 
 class Pass(NamedTuple):
-    """Four device functions that place one pass's matrix product in its arrays.
+    """The device functions that place one pass's matrix product in its arrays.
 
-    `a_place(g, group, k)` and `c_place(g, group, column)` give the place of row 0, in steps of `g.row_stride` and, for c,
-    `c_stride(g)`. `b_column(g, group, column)` gives what a column keeps, and `b_place(g, kept, k)` the place of b[k, column],
-    or -1 where it is zero.
+    `a_place(g, group, k)` is the place of a[0, k], and the next row lies `g.row_stride` further; `c_place(g, group,
+    column)` is the place of c[0, column], and the next row lies `c_stride(g)` further. `b_column(g, group, column)`
+    computes once what `b_place(g, kept, k)` needs to know of a column; the latter is the place of b[k, column], or -1
+    where it is zero.
     """
 
     a_place: Any
@@ -196,11 +195,13 @@ class Pass(NamedTuple):
 
 @target.device
 def forward_a_place(g, group, k):
+    """weight[group, row 0, k]."""
     return np.int64(group * g.rows) * g.depth + k
 
 
 @target.device
 def forward_b_column(g, group, column):
+    """The image's start and the window's corner in it."""
     image, pixel = split_image(g, column, g.out_plane)
     d, h, w = split_pixel(g, pixel, g.oH, g.oW)
     start = np.int64(image * np.int64(g.channels) + group * g.in_per_group) * g.in_plane
@@ -209,6 +210,7 @@ def forward_b_column(g, group, column):
 
 @target.device
 def forward_b_place(g, kept, k):
+    """The input under tap k of the window."""
     start, d, h, w = kept
     channel, tap = split_channel(g, k)
     tap_d, tap_h, tap_w = split_tap(g, tap)
@@ -220,23 +222,27 @@ def forward_b_place(g, kept, k):
 
 @target.device
 def forward_c_place(g, group, column):
+    """output[image, group, row 0, pixel]."""
     image, pixel = split_image(g, column, g.out_plane)
     return np.int64(image * np.int64(g.out_channels) + group * g.out_per_group) * g.out_plane + pixel
 
 
 @target.device
 def forward_c_stride(g):
+    """The next channel of the output."""
     return g.out_plane
 
 
 @target.device
 def grad_input_a_place(g, group, k):
+    """weight[group, channel of k, row 0, tap of k]."""
     channel, tap = split_channel(g, k)
     return np.int64(group * g.out_per_group + channel) * np.int64(g.rows * g.taps) + tap
 
 
 @target.device
 def grad_input_b_column(g, group, column):
+    """The image's start and the pixel's position in the padded input."""
     image, pixel = split_image(g, column, g.in_plane)
     d, h, w = split_pixel(g, pixel, g.H, g.W)
     start = np.int64(image * np.int64(g.out_channels) + group * g.out_per_group) * g.out_plane
@@ -245,6 +251,7 @@ def grad_input_b_column(g, group, column):
 
 @target.device
 def grad_input_b_place(g, kept, k):
+    """grad_output where the window begins that meets the pixel with tap k."""
     start, d, h, w = kept
     channel, tap = split_channel(g, k)
     tap_d, tap_h, tap_w = split_tap(g, tap)
@@ -258,22 +265,26 @@ def grad_input_b_place(g, kept, k):
 
 @target.device
 def grad_input_c_place(g, group, column):
+    """grad_input[image, group, row 0, pixel]."""
     image, pixel = split_image(g, column, g.in_plane)
     return np.int64(image * np.int64(g.channels) + group * g.in_per_group) * g.in_plane + pixel
 
 
 @target.device
 def grad_input_c_stride(g):
+    """The next channel of the input."""
     return g.in_plane
 
 
 @target.device
 def grad_weight_a_place(g, group, k):
+    """grad_output[image, group, row 0, pixel] of the pixel k."""
     return forward_c_place(g, group, k)
 
 
 @target.device
 def grad_weight_b_column(g, group, column):
+    """The channel's start in an image and the tap's distance from the window's corner."""
     channel, tap = split_channel(g, column)
     tap_d, tap_h, tap_w = split_tap(g, tap)
     start = np.int64(group * g.in_per_group + channel) * g.in_plane
@@ -282,29 +293,28 @@ def grad_weight_b_column(g, group, column):
 
 @target.device
 def grad_weight_b_place(g, kept, k):
+    """The input under the tap of the window k."""
     start, tap_d, tap_h, tap_w = kept
     image, pixel = split_image(g, k, g.out_plane)
     d, h, w = split_pixel(g, pixel, g.oH, g.oW)
-    offset = input_offset(
-        g, 0, np.int32(tap_d + d * g.sD), np.int32(tap_h + h * g.sH), np.int32(tap_w + w * g.sW)
-    )
+    offset = input_offset(g, 0, np.int32(tap_d + d * g.sD), np.int32(tap_h + h * g.sH), np.int32(tap_w + w * g.sW))
     return start + image * np.int64(g.channels) * g.in_plane + offset if offset >= 0 else np.int64(-1)
 
 
 @target.device
 def grad_weight_c_place(g, group, column):
+    """grad_weight[group, row 0, column]."""
     return np.int64(group * g.rows) * g.columns + column
 
 
 @target.device
 def grad_weight_c_stride(g):
+    """The next channel of the output."""
     return g.columns
 
 
 FORWARD = Pass(forward_a_place, forward_b_column, forward_b_place, forward_c_place, forward_c_stride)
-GRAD_INPUT = Pass(
-    grad_input_a_place, grad_input_b_column, grad_input_b_place, grad_input_c_place, grad_input_c_stride
-)
+GRAD_INPUT = Pass(grad_input_a_place, grad_input_b_column, grad_input_b_place, grad_input_c_place, grad_input_c_stride)
 GRAD_WEIGHT = Pass(
     grad_weight_a_place, grad_weight_b_column, grad_weight_b_place, grad_weight_c_place, grad_weight_c_stride
 )
@@ -363,7 +373,7 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
                 for i in range(A_LOADS):
                     row = np.int32(first_row + a_row + i * A_STEP)
                     inside = k < end and row < g.rows
-                    a_next[i] = a[place + np.int64(row) * g.row_stride] if inside else zero
+                    a_next[i] = a[place + np.int32(row * g.row_stride)] if inside else zero
                 for i in range(B_LOADS):
                     k = np.int32(following + b_k + i * B_STEP)
                     place = b_place(g, kept, k) if column_inside and k < end else np.int64(-1)
@@ -391,32 +401,33 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
                         c[place + row * stride] = value + bias[group * g.rows + row] if has_bias else value
 
     parameters = (dtype, dtype, dtype, dtype, "int32", "int32", "int64", Geometry)
-    return target.Kernel(kernel, parameters, THREADS)
+    return target.Kernel(kernel, parameters, THREADS, blocks=2)
 
 
 @functools.cache
 def direct(which: Pass, dtype: np.dtype) -> target.Kernel:
-    """Make the kernel in which a thread computes one element; block (x, y) runs along the columns of row y of all groups."""
+    """Make the kernel in which a thread computes one element; blocks (x, y) share the columns of channel y."""
     a_place, b_column, b_place, c_place, c_stride = which
     zero = dtype.type(0)
 
-    def kernel(a, b, c, bias, has_bias, groups, split_size, g):
-        column = np.int32(cuda.grid(1))
-        if column >= g.columns:
-            return
+    def kernel(a, b, c, bias, has_bias, groups, g):
         for channel in range(cuda.blockIdx.y, groups * g.rows, cuda.gridDim.y):
             group = np.int32(channel // g.rows)
             row = np.int64(channel - group * g.rows)
-            kept = b_column(g, group, column)
-            total = zero
-            for k in range(g.depth):
-                place = b_place(g, kept, np.int32(k))
-                if place >= 0:
-                    total += a[a_place(g, group, np.int32(k)) + row * g.row_stride] * b[place]
-            c[c_place(g, group, column) + row * c_stride(g)] = total + bias[channel] if has_bias else total
+            column = np.int32(cuda.grid(1))
+            while column < g.columns:
+                kept = b_column(g, group, column)
+                total = zero
+                for k in range(g.depth):
+                    place = b_place(g, kept, np.int32(k))
+                    if place >= 0:
+                        total += a[a_place(g, group, np.int32(k)) + row * g.row_stride] * b[place]
+                value = total + bias[channel] if has_bias else total
+                c[c_place(g, group, column) + row * c_stride(g)] = value
+                column = np.int32(column + cuda.gridsize(1))
 
-    parameters = (dtype, dtype, dtype, dtype, "int32", "int32", "int64", Geometry)
-    return target.Kernel(kernel, parameters, DIRECT_THREADS)
+    parameters = (dtype, dtype, dtype, dtype, "int32", "int32", Geometry)
+    return target.Kernel(kernel, parameters, target.THREADS)
 
 
 @functools.cache
@@ -426,7 +437,7 @@ def reduce(which: Pass, dtype: np.dtype) -> target.Kernel:
     Each thread sums every `threads`-th product, then the threads' sums are added pairwise.
     """
     a_place, b_column, b_place, c_place, c_stride = which
-    THREADS = REDUCE_THREADS
+    THREADS = target.THREADS
     zero = dtype.type(0)
 
     def kernel(a, b, c, groups, g):
@@ -464,19 +475,20 @@ def add_splits(dtype: np.dtype) -> target.Kernel:
 
     def kernel(partials, splits, size, total):
         i = cuda.grid(1)
-        if i < size:
+        while i < size:
             value = zero
             for split in range(splits):
                 value += partials[split * size + i]
             total[i] = value
+            i += cuda.gridsize(1)
 
-    return target.Kernel(kernel, (dtype, "int32", "int64", dtype), DIRECT_THREADS)
+    return target.Kernel(kernel, (dtype, "int32", "int64", dtype), target.THREADS)
 
 
 @functools.cache
 def sum_planes(dtype: np.dtype) -> target.Kernel:
     """Make the kernel that sums (N, O, plane) over n and plane; a block per channel o."""
-    THREADS = REDUCE_THREADS
+    THREADS = target.THREADS
     zero = dtype.type(0)
 
     def kernel(values, images, channels, plane, sums):
@@ -531,7 +543,7 @@ def conv_grad_input(
     groups: int,
     grad_input: Any,
 ) -> None:
-    """Write to `grad_input` the gradient of a convolution's input, plus `bias` (C,): also the transposed convolution."""
+    """Write to `grad_input` a convolution's gradient for the input, plus `bias` (C,): the transposed convolution."""
     sizes = _sizes(grad_input, weight, grad_output, stride, padding, dilation, groups)
     for images in _batches(grad_input):
         g = _geometry(sizes, "grad_input", grad_input[images].shape[0])
@@ -564,8 +576,8 @@ def conv_grad_weight(
     partials = grad_weight if splits == 1 else target.empty(grad_weight, splits * grad_weight.size)
     _launch_gemm(GRAD_WEIGHT, tile, splits, grad_output, input, partials, None, groups, grad_weight.size, g)
     if splits > 1:
-        grid = -(-grad_weight.size // DIRECT_THREADS)
-        add_splits(dtype)(grid, partials, splits, grad_weight.size, grad_weight)
+        blocks = target.blocks_for(grad_weight.size, target.THREADS)
+        add_splits(dtype)(blocks, partials, splits, grad_weight.size, grad_weight)
 
 
 def conv_grad_bias(grad_output: Any, grad_bias: Any) -> None:
@@ -583,9 +595,9 @@ def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int,
         return
     dtype = np.dtype(c.dtype)
     if g.rows <= DIRECT_ROWS:
-        grid = (-(-g.columns // DIRECT_THREADS), min(groups * g.rows, MAX_GRID_Y))
-        offered = c if bias is None else bias
-        direct(which, dtype)(grid, a, b, c, offered, bias is not None, groups, 0, g)
+        grid = (target.blocks_for(g.columns, target.THREADS), min(groups * g.rows, MAX_GRID_Y))
+        offered = c if bias is None else bias  # a pointer that is not read
+        direct(which, dtype)(grid, a, b, c, offered, bias is not None, groups, g)
     else:
         _launch_gemm(which, _tile(g, dtype), 1, a, b, c, bias, groups, 0, g)
 
@@ -673,7 +685,9 @@ def _geometry(sizes: Sizes, which: str, images: int) -> Geometry:
     plane = sizes.extents if which == "grad_input" else sizes.out_extents
     largest = max(columns, depth, sizes.channels * in_plane, sizes.out_channels * out_plane, rows * depth)
     if largest + 4096 >= target.SIZE_LIMIT:
-        raise OverflowError(f"convolution: an image or a weight must have fewer than 2**31 elements on CUDA, got {sizes}")
+        raise OverflowError(
+            f"convolution: an image or a weight must have fewer than 2**31 elements on CUDA, got {sizes}"
+        )
     divisors = (math.prod(plane), plane[1], plane[2], taps, *sizes.kernel_size[1:], *sizes.stride)
     return Geometry(
         rows,

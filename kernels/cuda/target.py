@@ -17,8 +17,14 @@ from numba import config, cuda
 
 SIMULATOR = bool(config.ENABLE_CUDASIM)
 
+THREADS = 8 if SIMULATOR else 256
+"""Threads per block of kernels in which a thread computes an element by itself."""
+
 SIZE_LIMIT = 1 << 31
 """Kernels count in 32 bits inside one image, one weight and one row of outputs; what exceeds this is refused."""
+
+ELEMENT_LIMIT = 1 << 30
+"""So many elements a kernel that counts them in 32 bits walks through at most in one launch."""
 
 
 def is_simulator() -> bool:
@@ -55,29 +61,61 @@ def _one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+class SimulatedPointer:
+    """A pointer in the simulator: the elements of a C-contiguous array by flat index, with a check that it lies inside.
+
+    The simulator itself would copy an array to and fro for every parameter that it is passed as, so that of an array
+    passed twice one copy would overwrite the other.
+    """
+
+    __slots__ = ("elements",)
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.elements = array.reshape(-1)
+        if not np.shares_memory(self.elements, array) and array.size:
+            raise ValueError("CUDA kernel: arrays must be C-contiguous")
+
+    def __getitem__(self, index: int) -> Any:
+        self._check(index)
+        return self.elements[index]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._check(index)
+        self.elements[index] = value
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.elements.size:
+            raise IndexError(f"CUDA kernel: index {index} lies outside of an array of {self.elements.size} elements")
+
+
 class Kernel:
     """One compiled form of a CUDA kernel: a Python function, the types of its parameters, and its block size.
 
     Arrays are passed as pointers to their first element, which costs a launch far less than an array's description;
-    in the simulator they are passed as flat views.
+    in the simulator a `SimulatedPointer` stands for it.
 
     Args:
         function: the kernel's body.
         parameters: one entry per parameter: a NumPy dtype is a pointer to such elements, a string
             (`"int32"`, `"int64"`, `"float64"` …) a scalar, and a named tuple class a tuple of int32.
-        threads: threads per block, a bound that the compiler may rely on.
+        threads: threads per block.
+        blocks: how many blocks should fit on a multiprocessor at once, which bounds the registers of a thread. (Left to
+            itself the assembler saves registers until it has to spill.)
     """
 
-    def __init__(self, function: Callable[..., None], parameters: tuple[Any, ...], threads: int) -> None:
+    def __init__(
+        self, function: Callable[..., None], parameters: tuple[Any, ...], threads: int, blocks: int = 4
+    ) -> None:
         self.function = function
         self.parameters = parameters
         self.threads = threads
+        self.blocks = blocks
 
     def __call__(self, grid: int | tuple[int, ...], *arguments: Any) -> None:
         """Launch `grid` blocks on CuPy's current stream (the simulator returns when they are done)."""
         if SIMULATOR:
-            flat = (a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments)
-            self._dispatcher[grid, self.threads](*flat)
+            pointers = (SimulatedPointer(a) if isinstance(a, np.ndarray) else a for a in arguments)
+            self._dispatcher[grid, self.threads](*pointers)
         else:
             pointers = (a.data.ptr if hasattr(a, "data") else a for a in arguments)
             self._dispatcher[grid, self.threads, current_stream()](*pointers)
@@ -86,7 +124,12 @@ class Kernel:
     def _dispatcher(self) -> Any:
         if SIMULATOR:
             return cuda.jit(self.function)
-        return cuda.jit(self.signature(), launch_bounds=self.threads, fastmath=FASTMATH)(self.function)
+        return cuda.jit(self.signature(), **self.options)(self.function)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the compiler: no liberty with floating point but fused multiply-add, which needs no flag."""
+        return {"launch_bounds": (self.threads, self.blocks), "fastmath": False}
 
     def signature(self) -> Any:
         """Return the parameters as Numba types."""
@@ -95,9 +138,7 @@ class Kernel:
     def ptx(self, compute_capability: tuple[int, int]) -> str:
         """Return the kernel as PTX; needs NVVM, but neither a GPU nor a driver."""
         with _as_if_on(compute_capability):
-            ptx, _ = cuda.compile_ptx(
-                self.function, self.signature(), cc=compute_capability, launch_bounds=self.threads, fastmath=FASTMATH
-            )
+            ptx, _ = cuda.compile_ptx(self.function, self.signature(), cc=compute_capability, **self.options)
         return ptx
 
 
@@ -112,10 +153,6 @@ def _as_if_on(compute_capability: tuple[int, int]) -> Iterator[None]:
         yield
     finally:
         dispatcher.get_current_device = ask
-
-
-FASTMATH = False
-"""Fused multiply-add needs no flag; no other liberty is taken."""
 
 
 def _numba_type(parameter: Any) -> Any:
@@ -138,6 +175,14 @@ def _external_stream(pointer: int, device: int) -> Any:
     return cuda.external_stream(pointer) if pointer else cuda.default_stream()
 
 
+def blocks_for(elements: int, threads: int) -> int:
+    """Return how many blocks a kernel takes whose threads walk through `elements` in strides of the whole grid.
+
+    A thread costs the simulator milliseconds, so it gets few of them, with long walks.
+    """
+    return min(-(-elements // threads), 2 if SIMULATOR else 1 << 12)
+
+
 def empty(like: Any, size: int) -> Any:
     """Return an uninitialised flat array of `size` elements, on the device and with the dtype of `like`."""
     if SIMULATOR:
@@ -150,13 +195,14 @@ def empty(like: Any, size: int) -> Any:
 def _register_tile_model(rows, columns, depth, row_pitch, column_pitch):
     """Return the Python model of `register_tile`."""
 
+    a_places, b_places = (
+        np.arange(depth)[:, None] * pitch[0] + np.arange(count) // 4 * pitch[1] + np.arange(count) % 4
+        for pitch, count in ((row_pitch, rows), (column_pitch, columns))
+    )
+
     def multiply(a, a_start, b, b_start, tile):
-        for k in range(depth):
-            for row in range(rows):
-                left = a[a_start + k * row_pitch[0] + row // 4 * row_pitch[1] + row % 4]
-                for column in range(columns):
-                    right = b[b_start + k * column_pitch[0] + column // 4 * column_pitch[1] + column % 4]
-                    tile[row * columns + column] += left * right
+        for left, right in zip(a[a_places + a_start], b[b_places + b_start], strict=True):
+            tile += np.outer(left, right).reshape(-1)
 
     return multiply
 
@@ -171,9 +217,7 @@ def _register_tile_intrinsic(rows, columns, depth, row_pitch, column_pitch):
         lanes = 16 // context.get_abi_sizeof(element)
         index = ir.IntType(64)
         vector = ir.VectorType(element, lanes)
-        a, b, tile = (
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2, 4)
-        )
+        a, b, tile = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2, 4))
         starts = {a: arguments[1], b: arguments[3]}
 
         def load(array, offset, count):
@@ -212,9 +256,9 @@ def register_tile(
 ) -> Any:
     """Make the device function `multiply(a, a_start, b, b_start, tile)` for one thread's share of a matrix product.
 
-    `tile` is a flat local array of `rows` × `columns` sums, `a` and `b` are flat shared arrays aligned to 16 bytes. It adds
-    a[k, row]·b[k, column] for k in range(depth), in this order. Rows (and columns) come in groups of four neighbours:
-    `row_pitch` is the distance from one k to the next and from one group to the next, all multiples of four.
+    `tile` is a flat local array of `rows` × `columns` sums, `a` and `b` are flat shared arrays aligned to 16 bytes. It
+    adds a[k, row]·b[k, column] for k in range(depth), in this order. Rows (and columns) come in groups of four
+    neighbours: `row_pitch` is the distance from one k to the next and from one group to the next, multiples of four.
     """
     make = _register_tile_model if SIMULATOR else _register_tile_intrinsic
     return make(rows, columns, depth, row_pitch, column_pitch)
@@ -225,8 +269,13 @@ def device(function: Callable[..., Any]) -> Any:
     return function if SIMULATOR else cuda.jit(device=True, forceinline=True)(function)
 
 
+def scalar(function: Any) -> Any:
+    """Return a function of `nbtorch.kernels.scalar` as kernels call it; the simulator is faster without its JIT."""
+    return getattr(function, "py_func", function) if SIMULATOR else function
+
+
 def _model_shared_alignment() -> None:
-    """Let the simulator accept `cuda.shared.array(..., alignment=)`, and tell arrays apart by the line that makes them."""
+    """Let the simulator accept the `alignment` of a shared array; it tells them apart by the line that makes them."""
     from numba.cuda.simulator.kernelapi import FakeCUDAShared
 
     def array(self, shape, dtype, alignment=None):
