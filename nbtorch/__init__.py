@@ -185,4 +185,9 @@ from .random import (
     seed,
     set_rng_state,
 )
+from .serialization import load as load
+from .serialization import save as save
 from .tensor import Size, Tensor
+
+from . import nn as nn  # isort: skip  (needs all of the above)
+from . import optim as optim  # isort: skip

@@ -463,10 +463,13 @@ class Tensor:
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
                 " location. Please clone() the tensor before performing the operation."
             )
+        node = result._grad_fn
+        if node is not None:
+            node.keep_original(self)
         self._array[...] = result._array
         self._bump_version()
-        if result._grad_fn is not None:
-            self._rebase(result._grad_fn, result._output_nr)
+        if node is not None:
+            self._rebase(node, result._output_nr)
         return self
 
     def _rebase(self, node: Node, number: int) -> None:

@@ -47,12 +47,14 @@ class Node:
       where there are several outputs). `self.needs_input_grad` tells which inputs want one.
 
     `saves_inputs` and `saves_outputs` list the positions of the tensors that backward reads through `saved_tensors`
-    (inputs first); whatever else it needs is an attribute of the node.
+    (inputs first); whatever else it needs is an attribute of the node. `saved_for`, beside `saves_inputs`,
+    names the input whose gradient alone needs what is saved: where it wants none, None is saved.
     """
 
     name = "Node"
     saves_inputs: tuple[int, ...] = ()
     saves_outputs: tuple[int, ...] = ()
+    saved_for: tuple[int | None, ...] = ()
     keeps_state = False  # whether attributes hold values that a second backward must not be offered again
     fresh_gradients = False  # whether backward returns arrays that nothing else refers to: a leaf may keep them
 
@@ -105,9 +107,12 @@ class Node:
         self.connect(inputs)
         if self.saves_inputs or self.saves_outputs:
             saved: list[Any] = [inputs[i] for i in self.saves_inputs]
+            for position, reader in enumerate(self.saved_for):
+                if reader is not None and not self.needs_input_grad[reader]:
+                    saved[position] = None
             saved += [SavedOutput(outputs[i], i) for i in self.saves_outputs]
             self._saved = tuple(saved)
-            self._versions = tuple([s._version for s in saved])
+            self._versions = tuple([0 if s is None else s._version for s in saved])
         self.output_count = len(outputs)
         for index, output in enumerate(outputs):
             if output._array.dtype.kind in "fc":
@@ -151,6 +156,16 @@ class Node:
         """Free what was saved for backward."""
         if self._saved or self.keeps_state:
             self._saved = None
+
+    def keep_original(self, tensor: Tensor) -> None:
+        """Save a copy in place of `tensor`, which is about to be changed in place to this node's own result."""
+        if self._saved and any([s is tensor for s in self._saved]):
+            original = tensor._copied()
+            original._requires_grad, original._grad_fn = tensor._requires_grad, tensor._grad_fn
+            original._output_nr = tensor._output_nr
+            pairs = list(zip(self._saved, self._versions, strict=True))
+            self._saved = tuple([original if s is tensor else s for s, _ in pairs])
+            self._versions = tuple([0 if s is tensor else version for s, version in pairs])
 
     def replayed(self, tensor: Tensor) -> Any:
         """Run the same operation, with the same options, on another tensor."""

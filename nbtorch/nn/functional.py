@@ -9,6 +9,7 @@ from typing import Any
 from nbtorch.kernels import geometry
 
 from .. import dtypes
+from ..autograd.grad_mode import is_grad_enabled
 from ..creation import full_like
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
@@ -667,6 +668,11 @@ def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | 
         raise RuntimeError(f"{name}: expected target of shape {expected} for input of shape {tuple(x.shape)}, got {tuple(labels.shape)}")
     classes = x.shape[1]
     if weight is not None:
+        if weight.requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                f"{name} is not differentiable with respect to argument 'weight'."
+                " This input cannot have requires_grad True."
+            )
         if tuple(weight.shape) != (classes,):
             raise RuntimeError(
                 f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor"

@@ -64,6 +64,7 @@ class Sub(Binary):
 
 class Mul(Binary):
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.multiply(a, b)
@@ -79,6 +80,7 @@ class Mul(Binary):
 
 class Div(Binary):
     saves_inputs = (0, 1)
+    saved_for = (1,)
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.true_divide(a, b)
@@ -121,6 +123,7 @@ def _truncated_quotient(xp: Any, a: Any, b: Any) -> Any:
 
 class Remainder(Binary):
     saves_inputs = (0, 1)
+    saved_for = (1, 1)
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         if a.dtype.kind in "iu" and (b == 0).any():

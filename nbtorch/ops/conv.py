@@ -49,6 +49,7 @@ class Convolution(Node):
     """
 
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
     fresh_gradients = True
 
     def __init__(self, geometry: _Geometry, transposed: bool, output_size: Extents) -> None:
@@ -90,6 +91,7 @@ class ConvolutionWeight(Node):
 
     name = "ConvolutionBackwardBackward0"
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
     fresh_gradients = True
 
     def __init__(self, geometry: _Geometry, shape: Extents) -> None:

@@ -16,6 +16,7 @@ class MatMul(Node):
 
     name = "MmBackward0"
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
     fresh_gradients = True
 
     def forward(self, a: Any, b: Any) -> Any:
@@ -43,6 +44,7 @@ class Dot(Node):
     """The inner product of two vectors."""
 
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
 
     def forward(self, a: Any, b: Any) -> Any:
         return array_module(self.where).dot(a, b)
@@ -56,6 +58,7 @@ class Mv(Node):
     """The product of a matrix and a vector."""
 
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
 
     def forward(self, a: Any, b: Any) -> Any:
         return array_module(self.where).matmul(a, b)
@@ -175,6 +178,7 @@ class Linear(Node):
 
     name = "AddmmBackward0"
     saves_inputs = (0, 1)
+    saved_for = (1, 0)
     fresh_gradients = True
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:

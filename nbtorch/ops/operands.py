@@ -42,8 +42,12 @@ def is_scalar(value: Any) -> bool:
 
 
 def scalar_tensor(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
-    """Make a 0-d tensor of a number."""
-    return Tensor._wrap(array_module(where).asarray(value, dtype.numpy), where)
+    """Make a 0-d tensor of a number; an integer out of range wraps around."""
+    xp = array_module(where)
+    try:
+        return Tensor._wrap(xp.asarray(value, dtype.numpy), where)
+    except OverflowError:
+        return Tensor._wrap(xp.asarray(value).astype(dtype.numpy), where)
 
 
 def operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:

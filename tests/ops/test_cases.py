@@ -1,0 +1,138 @@
+"""Every row of the table: values against NumPy and PyTorch, memory layouts, empty batches, gradients of both orders.
+
+The tests run on the device that is in force, so the same file serves the CPU, a GPU and the simulator.
+"""
+
+import numpy as np
+import pytest
+
+import nbtorch
+from nbtorch.autograd import gradcheck, gradgradcheck
+from nbtorch.device import default_device, simulating
+
+from .cases import CASES, Case
+
+TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-12}
+simulated = default_device().type == "cuda" and simulating()
+
+
+def rows(select=lambda case: True):
+    return pytest.mark.parametrize("case", [c for c in CASES if select(c)], ids=str)
+
+
+def with_dtypes(select=lambda case: True):
+    pairs = [(c, d) for c in CASES if select(c) for d in c.dtypes]
+    return pytest.mark.parametrize(("case", "dtype"), pairs, ids=[f"{c}-{d}" for c, d in pairs])
+
+
+def tensors(case: Case, arrays, requires_grad=False):
+    made = [nbtorch.tensor(a) for a in arrays]
+    for tensor, spec in zip(made, case.inputs, strict=True):
+        if requires_grad and spec.differentiable and tensor.is_floating_point():
+            tensor.requires_grad_()
+    return made
+
+
+def outputs(result):
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def as_numpy(tensor):
+    return tensor.detach().cpu().numpy()
+
+
+def assert_close(actual, expected, tolerance):
+    assert actual.shape == tuple(expected.shape)
+    scale = max(1.0, float(np.abs(expected.astype(np.float64)).max(initial=0, where=np.isfinite(expected))))
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * scale)
+
+
+@rows(lambda case: case.reference is not None)
+def test_values_against_numpy(case):
+    arrays = case.arrays("float64")
+    results = outputs(case.run(nbtorch, *tensors(case, arrays)))
+    expected = case.reference(*arrays)
+    for result, wanted in zip(results, expected if isinstance(expected, tuple) else [expected], strict=True):
+        assert_close(as_numpy(result), np.asarray(wanted), 1e-12 * case.tolerance)
+
+
+@with_dtypes()
+def test_values_and_gradients_against_torch(case, dtype):
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    arrays = case.arrays(dtype)
+    ours = tensors(case, arrays, case.gradients)
+    theirs = [torch.tensor(a, requires_grad=t.requires_grad) for a, t in zip(arrays, ours, strict=True)]
+    results, expected = outputs(case.run(nbtorch, *ours)), outputs(case.run(torch, *theirs))
+    tolerance = TOLERANCE.get(dtype, 3e-6) * case.tolerance
+    assert len(results) == len(expected)
+    for result, wanted in zip(results, expected, strict=True):
+        assert str(result.dtype) == str(wanted.dtype)
+        assert result.requires_grad == wanted.requires_grad
+        assert_close(as_numpy(result), wanted.detach().numpy(), tolerance)
+    differentiable = [(r, w) for r, w in zip(results, expected, strict=True) if w.requires_grad]
+    if not differentiable:
+        return
+    generator = np.random.default_rng(1)
+    for result, wanted in differentiable:
+        seed = generator.standard_normal(result.shape).astype(as_numpy(result).dtype)
+        result.backward(nbtorch.tensor(seed), retain_graph=True)
+        wanted.backward(torch.tensor(seed), retain_graph=True)
+    for our, their in zip(ours, theirs, strict=True):
+        if their.requires_grad:
+            assert str(our.grad.dtype) == str(their.grad.dtype)
+            assert_close(as_numpy(our.grad), their.grad.numpy(), 4 * tolerance)
+
+
+def scattered(array):
+    """Return the same values in another memory layout: transposed, with gaps."""
+    roomy = np.zeros(tuple(2 * n for n in array.shape[::-1]), array.dtype)
+    view = roomy[(*[slice(None, None, 2)] * array.ndim, ...)].T
+    view[...] = array
+    return view
+
+
+@rows()
+def test_memory_layout_does_not_matter(case):
+    arrays = case.arrays("float64")
+    plain = outputs(case.run(nbtorch, *tensors(case, arrays)))
+    made = [nbtorch.from_numpy(scattered(a)) for a in arrays]
+    strided = [m if default_device().type == "cpu" else m.cuda() for m in made]
+    for a, b in zip(plain, outputs(_without_view(case, strided)), strict=True):
+        assert_close(as_numpy(b), as_numpy(a), 1e-13 * case.tolerance)
+
+
+def _without_view(case, strided):
+    """Run a case on strided inputs; `view` itself must refuse what it cannot view."""
+    if case.name != "view":
+        return case.run(nbtorch, *strided)
+    with pytest.raises(RuntimeError, match="not compatible"):
+        case.run(nbtorch, *strided)
+    return strided[0].reshape(-1, 4)
+
+
+@rows(lambda case: case.batched)
+def test_empty_batch(case):
+    torch = pytest.importorskip("torch")
+    arrays = case.arrays("float32", empty=True)
+    ours = tensors(case, arrays, True)
+    theirs = [torch.tensor(a, requires_grad=t.requires_grad) for a, t in zip(arrays, ours, strict=True)]
+    result, wanted = outputs(case.run(nbtorch, *ours))[0], outputs(case.run(torch, *theirs))[0]
+    assert_close(as_numpy(result), wanted.detach().numpy(), 1e-6)
+    result.sum().backward()
+    wanted.sum().backward()
+    for our, their in zip(ours, theirs, strict=True):
+        if their.grad is not None:
+            assert_close(as_numpy(our.grad), their.grad.numpy(), 1e-6)
+
+
+@rows(lambda case: case.gradients)
+@pytest.mark.skipif(simulated, reason="finite differences take too many simulated launches")
+def test_gradcheck(case):
+    assert gradcheck(lambda *inputs: case.run(nbtorch, *inputs), tensors(case, case.arrays(), True))
+
+
+@rows(lambda case: case.gradients)
+@pytest.mark.skipif(simulated, reason="finite differences take too many simulated launches")
+def test_gradgradcheck(case):
+    assert gradgradcheck(lambda *inputs: case.run(nbtorch, *inputs), tensors(case, case.arrays(), True))
