@@ -6,7 +6,7 @@ Two blocks of arithmetic, each in a few shapes that keep all accumulators in reg
   at an offset from a table: `V[r, q] (+)= sum_k panel[k, r] * X[offsets[k] + q]`;
 - the **offset dot block** sums products along q: `out[r, t] (+)= sum_q G[r, q] * X[offsets[t] + q]`;
 
-and two that move planes of rows into and out of the layout that these read: `pack_plane` and `write_plane`.
+and three movers between arrays and the layout that these read: `pack_plane`, `write_plane` and `pack_panel`.
 
 The shapes follow the processor: vector width and number of registers, found by `host_simd()`. `NBTORCH_SIMD` (avx512,
 avx2, neon or generic) overrides the choice, which is how the other shapes are tested. All blocks of a dtype are
@@ -182,7 +182,9 @@ class _Emitter:
             value = self.builder.fadd(*halves)
         return self.builder.extract_element(value, ir.IntType(32)(0))
 
-    def loop(self, count: ir.Value, sums: int, step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]) -> list:
+    def loop(
+        self, count: ir.Value, sums: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
+    ) -> list[ir.Value]:
         """Emit `for i in range(count): sums = step(i, sums)` with the sums in registers; return their last values."""
         builder = self.builder
         before = builder.block
@@ -191,12 +193,12 @@ class _Emitter:
         builder.position_at_end(head)
         i = builder.phi(INDEX)
         i.add_incoming(INDEX(0), before)
-        values = [builder.phi(self.vector) for _ in range(sums)]
-        for value in values:
-            value.add_incoming(self.zeros(), before)
+        values = [builder.phi(self.vector) for _ in sums]
+        for value, start in zip(values, sums, strict=True):
+            value.add_incoming(start, before)
         builder.cbranch(builder.icmp_signed("<", i, count), body, after)
         builder.position_at_end(body)
-        results = step(i, values)
+        results = step(i, list(values))
         for value, result in zip(values, results, strict=True):
             value.add_incoming(result, builder.block)
         i.add_incoming(builder.add(i, INDEX(1)), builder.block)
@@ -249,7 +251,7 @@ def define_gemm_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int,
                     value = builder.fadd(value, emit.load(row, INDEX(i * lanes)))
                 emit.store(value, row, INDEX(i * lanes))
 
-    sums = emit.loop(count, rows * vectors, step)
+    sums = emit.loop(count, [emit.zeros()] * (rows * vectors), step)
     with builder.if_else(builder.icmp_signed("!=", accumulate, INDEX(0))) as (then, otherwise):
         with then:
             write(adding=True)
@@ -260,45 +262,49 @@ def define_gemm_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int,
 
 
 def dot_signature(element: ir.Type) -> list[ir.Type]:
-    """Return the parameters of a dot block: g, g_pitch, x, offsets, count, out, out_pitch, accumulate."""
-    pointer = element.as_pointer()
-    return [pointer, INDEX, pointer, INDEX.as_pointer(), INDEX, pointer, INDEX, INDEX]
+    """Return the parameters of a dot block: g, g_pitch, x, offsets, segments, segment count, vectors, out, pitch."""
+    pointer, table = element.as_pointer(), INDEX.as_pointer()
+    return [pointer, INDEX, pointer, table, table, INDEX, INDEX, pointer, INDEX]
 
 
-def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, rows: int, taps: int):
+def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, rows: int, taps: int) -> ir.Function:
     """Add a dot block to a module.
 
-    For r in range(rows), t in range(taps) and q in range(count * lanes) it computes
-    `out[r * out_pitch + t] = sum_q g[r * g_pitch + q] * x[offsets[t] + q]`, or adds that to out when `accumulate`
-    is not 0.
+    For r in range(rows) and t in range(taps) it adds to `out[r * out_pitch + t]` the sum over segments s and q in
+    range(vectors * lanes) of `g[r * g_pitch + s * vectors * lanes + q] * x[offsets[t] + segments[s] + q]`.
     """
     element = _element_type(dtype)
     function, builder = _new_function(module, name, dot_signature(element))
-    g, g_pitch, x, offsets, count, out, out_pitch, accumulate = function.args
+    g, g_pitch, x, offsets, segments, segment_count, vectors, out, out_pitch = function.args
     emit = _Emitter(builder, element, lanes)
     g_rows = [builder.gep(g, [builder.mul(g_pitch, INDEX(r))]) for r in range(rows)]
     sources = [builder.gep(x, [builder.load(builder.gep(offsets, [INDEX(t)]), align=8)]) for t in range(taps)]
+    segment_length = builder.mul(vectors, INDEX(lanes))
 
-    def step(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-        q = builder.mul(i, INDEX(lanes))
-        left = [emit.load(row, q) for row in g_rows]
-        results = list(sums)
-        for t, source in enumerate(sources):
-            right = emit.load(source, q)
-            for r in range(rows):
-                results[r * taps + t] = emit.fma(left[r], right, sums[r * taps + t])
-        return results
+    def add_segment(s: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        g_start = builder.mul(s, segment_length)
+        x_start = builder.load(builder.gep(segments, [s]), align=8)
+        lefts = [builder.gep(row, [g_start]) for row in g_rows]
+        rights = [builder.gep(source, [x_start]) for source in sources]
 
-    sums = [emit.horizontal_sum(value) for value in emit.loop(count, rows * taps, step)]
-    adding = builder.icmp_signed("!=", accumulate, INDEX(0))
-    with builder.if_else(adding) as (then, otherwise):
-        for branch, add in ((then, True), (otherwise, False)):
-            with branch:
+        def add_vectors(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            q = builder.mul(i, INDEX(lanes))
+            left = [emit.load(row, q) for row in lefts]
+            results = list(sums)
+            for t, source in enumerate(rights):
+                right = emit.load(source, q)
                 for r in range(rows):
-                    for t in range(taps):
-                        target = builder.gep(out, [builder.add(builder.mul(out_pitch, INDEX(r)), INDEX(t))])
-                        value = sums[r * taps + t]
-                        builder.store(builder.fadd(builder.load(target), value) if add else value, target)
+                    results[r * taps + t] = emit.fma(left[r], right, sums[r * taps + t])
+            return results
+
+        return emit.loop(vectors, sums, add_vectors)
+
+    sums = emit.loop(segment_count, [emit.zeros()] * (rows * taps), add_segment)
+    for r in range(rows):
+        for t in range(taps):
+            target = builder.gep(out, [builder.add(builder.mul(out_pitch, INDEX(r)), INDEX(t))])
+            value = emit.horizontal_sum(sums[r * taps + t])
+            builder.store(builder.fadd(builder.load(target), value), target)
     builder.ret_void()
     return function
 
@@ -318,6 +324,7 @@ def define_pack_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int)
     """
     element = _element_type(dtype)
     function, builder = _new_function(module, name, pack_signature(element))
+    function.attributes.add("optsize")  # the loops are vectors already: unrolling them further only costs time
     x, row_pitch, rows, source, size, start, source_pitch, step, row_low, row_high, low, high = function.args
     emit = _Emitter(builder, element, lanes)
     vectors = builder.sdiv(builder.add(row_pitch, INDEX(lanes - 1)), INDEX(lanes))
@@ -384,6 +391,7 @@ def define_write_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int
     """
     element = _element_type(dtype)
     function, builder = _new_function(module, name, write_signature(element))
+    function.attributes.add("optsize")  # the loops are vectors already: unrolling them further only costs time
     v, row_pitch, rows, width, target, target_pitch, step, addend = function.args
     emit = _Emitter(builder, element, lanes)
     whole = builder.sdiv(width, INDEX(lanes))
@@ -403,6 +411,44 @@ def define_write_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int
             with otherwise, cgutils.for_range(builder, width, intp=INDEX) as column:
                 value = builder.fadd(builder.load(builder.gep(source, [column.index])), addend)
                 builder.store(value, builder.gep(row, [builder.mul(column.index, step)]))
+    builder.ret_void()
+    return function
+
+
+def panel_signature(element: ir.Type) -> list[ir.Type]:
+    """Return the parameters of `define_pack_panel`."""
+    pointer = element.as_pointer()
+    return [pointer, pointer, INDEX, INDEX, INDEX, INDEX, INDEX.as_pointer(), INDEX]
+
+
+def define_pack_panel(module: ir.Module, name: str, dtype: np.dtype, most_rows: int) -> ir.Function:
+    """Add a function that packs some rows of a weight matrix into a panel, row by row for every term.
+
+    For c in range(channels), t in range(taps) and r in range(rows): `panel[(c * taps + t) * rows + r]` becomes
+    `weight[r * row_pitch + c * channel_pitch + kernel_taps[t]]`.
+    """
+    element = _element_type(dtype)
+    function, builder = _new_function(module, name, panel_signature(element))
+    function.attributes.add("optsize")
+    panel, weight, rows, row_pitch, channels, channel_pitch, kernel_taps, taps = function.args
+    done = function.append_basic_block("done")
+    choice = builder.switch(rows, done)
+    for count in range(1, most_rows + 1):
+        case = function.append_basic_block(f"rows{count}")
+        choice.add_case(INDEX(count), case)
+        builder.position_at_end(case)
+        starts = [builder.gep(weight, [builder.mul(row_pitch, INDEX(r))]) for r in range(count)]
+        with cgutils.for_range(builder, channels, intp=INDEX) as channel:
+            first = builder.mul(channel.index, channel_pitch)
+            with cgutils.for_range(builder, taps, intp=INDEX) as tap:
+                place = builder.add(first, builder.load(builder.gep(kernel_taps, [tap.index])))
+                term = builder.add(builder.mul(channel.index, taps), tap.index)
+                target = builder.gep(panel, [builder.mul(term, INDEX(count))])
+                values = [builder.load(builder.gep(start, [place])) for start in starts]
+                for r, value in enumerate(values):
+                    builder.store(value, builder.gep(target, [INDEX(r)]))
+        builder.branch(done)
+    builder.position_at_end(done)
     builder.ret_void()
     return function
 
@@ -464,7 +510,7 @@ def _fill_dot_table(typingctx: Any, table: types.Array, sample: types.Array):
 
 @intrinsic
 def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
-    """Compile `pack_plane` and `write_plane` for the dtype of `sample`; write their addresses to `table`."""
+    """Compile the movers for the dtype of `sample`; write their addresses to `table`."""
 
     def generate(context, builder, signature, args):
         dtype = np.dtype(str(sample.dtype))
@@ -473,8 +519,9 @@ def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
         functions = {
             (1, 1): define_pack_plane(builder.module, f"nbtorch_pack_plane_{dtype}", dtype, lanes),
             (1, 2): define_write_plane(builder.module, f"nbtorch_write_plane_{dtype}", dtype, lanes),
+            (1, 3): define_pack_panel(builder.module, f"nbtorch_pack_panel_{dtype}", dtype, host_simd().rows),
         }
-        _store_addresses(builder, pointer, 2, functions)
+        _store_addresses(builder, pointer, 3, functions)
         return context.get_dummy_value()
 
     return types.none(table, sample), generate
@@ -482,7 +529,7 @@ def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
 
 @njit
 def mover_vector_code(table, sample):
-    """Write the addresses of `pack_plane` and `write_plane` for the dtype of `sample` to `table` (2,), int64."""
+    """Write the addresses of the movers for the dtype of `sample` to `table` (3,), int64."""
     _fill_mover_table(table, sample)
 
 
@@ -520,8 +567,8 @@ def dot_blocks(dtype: np.dtype) -> np.ndarray:
 
 @cache
 def movers(dtype: np.dtype) -> np.ndarray:
-    """Return the table of the functions that `pack_plane` (index 0) and `write_plane` (index 1) call."""
-    table = np.zeros(2, np.int64)
+    """Return the table of the functions that `pack_plane`, `write_plane` and `pack_panel` call, in this order."""
+    table = np.zeros(3, np.int64)
     if not config.DISABLE_JIT:
         mover_vector_code(table, np.empty(0, dtype))
     return table
@@ -584,22 +631,24 @@ def _gemm_model(block, panel, panel_start, x, x_start, offsets, count, v, v_star
 
 
 def _dot_intrinsic(
-    typingctx, block, g, g_start, g_pitch, x, x_start, offsets, first, count, out, out_start, out_pitch, accumulate
+    typingctx, block, g, g_start, g_pitch, x, offsets, first, segments, vectors, out, out_start, out_pitch
 ):
     i = types.int64
-    signature = types.none(i, g, i, i, x, i, offsets, i, i, out, i, i, i)
+    signature = types.none(i, g, i, i, x, offsets, i, segments, i, out, i, i)
 
     def generate(context, builder, signature, args):
-        address, g_, g_at, g_step, x_, x_at, offsets_, first_, count_, out_, out_at, out_step, adding = args
+        address, g_, g_at, g_step, x_, offsets_, first_, segments_, vectors_, out_, out_at, out_step = args
+        segment_array = context.make_array(segments)(context, builder, segments_)
         arguments = [
             _pointer(context, builder, g, g_, g_at),
             g_step,
-            _pointer(context, builder, x, x_, x_at),
+            _pointer(context, builder, x, x_, INDEX(0)),
             _pointer(context, builder, offsets, offsets_, first_),
-            count_,
+            segment_array.data,
+            segment_array.nitems,
+            vectors_,
             _pointer(context, builder, out, out_, out_at),
             out_step,
-            adding,
         ]
         _call(builder, address, dot_signature(context.get_data_type(x.dtype)), arguments)
         return context.get_dummy_value()
@@ -607,17 +656,15 @@ def _dot_intrinsic(
     return signature, generate
 
 
-def _dot_model(block, g, g_start, g_pitch, x, x_start, offsets, first, count, out, out_start, out_pitch, accumulate):
+def _dot_model(block, g, g_start, g_pitch, x, offsets, first, segments, vectors, out, out_start, out_pitch):
     """Do in NumPy what a dot block does; for `NUMBA_DISABLE_JIT=1`."""
     rows, taps = divmod(int(block), 256)
-    width = count * host_simd().lanes(x.dtype)
+    width = vectors * host_simd().lanes(x.dtype)
     for r in range(rows):
-        left = g[g_start + r * g_pitch : g_start + r * g_pitch + width]
         for t in range(taps):
-            at = x_start + offsets[first + t]
-            value = (left * x[at : at + width]).sum()
-            slot = out_start + r * out_pitch + t
-            out[slot] = out[slot] + value if accumulate else value
+            for s, segment in enumerate(segments):
+                left, right = g_start + r * g_pitch + s * width, offsets[first + t] + segment
+                out[out_start + r * out_pitch + t] += (g[left : left + width] * x[right : right + width]).sum()
 
 
 def _pack_intrinsic(
@@ -679,7 +726,43 @@ def _write_model(table, v, v_start, row_pitch, rows, width, target, target_start
         flat[begin : begin + (width - 1) * step + 1 : step] = values + addend
 
 
+def _panel_intrinsic(
+    typingctx, table, panels, at, weight, start, rows, row_pitch, channels, channel_pitch, kernel_taps, taps
+):
+    i = types.int64
+    signature = types.none(table, panels, i, weight, i, i, i, i, i, kernel_taps, i)
+
+    def generate(context, builder, signature, args):
+        table_, panels_, at_, weight_, start_, rows_, row_step, channels_, channel_step, kernel_taps_, taps_ = args
+        address = builder.load(_pointer(context, builder, table, table_, INDEX(2)))
+        arguments = [
+            _pointer(context, builder, panels, panels_, at_),
+            _pointer(context, builder, weight, weight_, start_),
+            rows_,
+            row_step,
+            channels_,
+            channel_step,
+            _pointer(context, builder, kernel_taps, kernel_taps_, INDEX(0)),
+            taps_,
+        ]
+        _call(builder, address, panel_signature(context.get_data_type(weight.dtype)), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _panel_model(table, panels, at, weight, start, rows, row_pitch, channels, channel_pitch, kernel_taps, taps):
+    """Do in NumPy what `define_pack_panel` describes; for `NUMBA_DISABLE_JIT=1`."""
+    flat = weight.reshape(-1)
+    for c in range(channels):
+        for t in range(taps):
+            first = start + c * channel_pitch + kernel_taps[t]
+            place = at + (c * taps + t) * rows
+            panels[place : place + rows] = flat[first : first + (rows - 1) * row_pitch + 1 : row_pitch]
+
+
 gemm_block = _gemm_model if config.DISABLE_JIT else intrinsic(_gemm_intrinsic)
 dot_block = _dot_model if config.DISABLE_JIT else intrinsic(_dot_intrinsic)
 pack_plane = _pack_model if config.DISABLE_JIT else intrinsic(_pack_intrinsic)
 write_plane = _write_model if config.DISABLE_JIT else intrinsic(_write_intrinsic)
+pack_panel = _panel_model if config.DISABLE_JIT else intrinsic(_panel_intrinsic)
