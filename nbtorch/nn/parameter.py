@@ -52,6 +52,8 @@ class Parameter(_Registered):
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
+    __str__ = __repr__
+
 
 class Buffer(_Registered):
     """A tensor that is not learned: assigned to an attribute of a module, it appears in `module.buffers()`.

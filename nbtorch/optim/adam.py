@@ -115,7 +115,7 @@ class Adam(Optimizer):
                 xp.multiply(d, d, scratch)
                 xp.multiply(v, beta2, v)
                 xp.add(v, xp.multiply(scratch, 1 - beta2, scratch), v)
-                largest = xp.maximum(greatest[0], v, greatest[0]) if greatest else v
+                largest = xp.maximum(greatest[0], v, out=greatest[0]) if greatest else v
                 xp.add(xp.sqrt(largest, scratch), eps * root, scratch)
                 xp.divide(m, scratch, scratch)
                 xp.subtract(p, xp.multiply(scratch, rate, scratch), p)

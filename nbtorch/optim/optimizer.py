@@ -331,8 +331,14 @@ Optimizer.step = _with_step_hooks(Optimizer.step)  # type: ignore[method-assign]
 
 
 def blocks(arrays: tuple[Any, ...], on_cpu: bool) -> Iterator[tuple[Any, ...]]:
-    """Cut large CPU arrays of one shape into pieces that stay in the cache while several operations pass over them."""
+    """Cut large CPU arrays of one shape into pieces that stay in the cache while several operations pass over them.
+
+    Arrays of rank 0 become arrays of one element, because operations on them would return scalars.
+    """
     size = arrays[0].size
+    if arrays[0].ndim == 0:
+        yield tuple([array.reshape(1) for array in arrays])
+        return
     if size <= BLOCK or not on_cpu or not all(array.flags.c_contiguous for array in arrays):
         yield arrays
         return

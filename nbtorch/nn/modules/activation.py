@@ -28,7 +28,7 @@ class ReLU(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return F.relu(input, inplace=self.inplace)
+        return input.relu_() if self.inplace else F.relu(input)
 
     def extra_repr(self) -> str:
         """Return `inplace` if set."""

@@ -89,8 +89,9 @@ class Sequential(_Numbered):
     def __init__(self, *args: Any) -> None:
         super().__init__()
         named = len(args) == 1 and isinstance(args[0], OrderedDict)
-        for name, module in args[0].items() if named else enumerate(args):
-            self.add_module(name if named else str(name), module)
+        members = args[0].items() if named else zip(map(str, range(len(args))), args, strict=True)
+        for name, module in members:
+            self.add_module(name, module)
 
     def forward(self, input: Any) -> Any:
         """Call the modules one after another."""
@@ -100,7 +101,8 @@ class Sequential(_Numbered):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return type(self)(OrderedDict(list(self._modules.items())[index]))
+            items: list[tuple[str, Any]] = list(self._modules.items())
+            return type(self)(OrderedDict(items[index]))
         return self._modules[self._name_at(index)]
 
     def insert(self, index: int, module: Module) -> Self:

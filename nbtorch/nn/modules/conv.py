@@ -46,7 +46,7 @@ class _ConvNd(Module):
         self.out_channels = out_channels
         self.kernel_size = self._extents("kernel_size", kernel_size)
         self.stride = self._extents("stride", stride)
-        self.padding = padding if isinstance(padding, str) else self._extents("padding", padding)
+        self.padding: Any = padding if isinstance(padding, str) else self._extents("padding", padding)
         self.dilation = self._extents("dilation", dilation)
         self.transposed = self._transposed
         self.output_padding = self._extents("output_padding", output_padding)
@@ -156,7 +156,7 @@ class _Conv(_ConvNd):
             lost = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             totals = [(total // 2, total - total // 2) for total in lost]
         else:
-            totals = [(int(p), int(p)) for p in self.padding]
+            totals = [(p, p) for p in self.padding]
         return [side for sides in reversed(totals) for side in sides]
 
     def forward(self, input: Tensor) -> Tensor:
@@ -316,8 +316,8 @@ class _ConvTransposeNd(_ConvNd):
                 f" (got {len(sizes)})"
             )
         extents = tuple(input.shape)[-rank:]
-        options = zip(extents, self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
-        least = [(n - 1) * stride - 2 * int(p) + d * (k - 1) + 1 for n, stride, p, d, k in options]
+        axes = zip(extents, self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
+        least = [(n - 1) * stride - 2 * p + d * (k - 1) + 1 for n, stride, p, d, k in axes]
         most = [size + stride - 1 for size, stride in zip(least, self.stride, strict=True)]
         if any(not low <= size <= high for low, size, high in zip(least, sizes, most, strict=True)):
             raise ValueError(

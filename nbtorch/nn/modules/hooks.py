@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...autograd.grad_mode import is_grad_enabled
@@ -36,7 +36,7 @@ class Hook(NamedTuple):
 
     def add_to(self, owner: Any, attribute: str, prepend: bool = False) -> RemovableHandle:
         """Append the hook to the dictionary `owner.attribute`, or put it first."""
-        handle = add_hook(owner, attribute, self)
+        handle = add_hook(owner, attribute, self)  # type: ignore[arg-type]
         if prepend:
             getattr(owner, attribute).move_to_end(handle.id, last=False)
         return handle
@@ -180,6 +180,7 @@ class _BackwardHooks:
         self.hooks = hooks
         self.pre_hooks = pre_hooks
         self.input_positions: list[int] = []
+        self.input_forms: list[tuple[Any, ...]] = []
         self.input_count = 0
         self.output_positions: list[int] = []
         self.output_count = 0
@@ -196,6 +197,8 @@ class _BackwardHooks:
         """Return the arguments with a tap on those that require a gradient."""
         self.input_count = len(args)
         args, self.input_positions = _tapped(args, self._on_grad_input)
+        watched = [args[position] for position in self.input_positions]
+        self.input_forms = [(x.shape, 0, x.dtype, x.device) for x in watched]
         return args
 
     def watch_outputs(self, result: Any) -> Any:
@@ -233,7 +236,7 @@ class _BackwardHooks:
         nothing = (None,) * self.input_count
         for hook in self.hooks:
             replaced = hook.function(self.module, nothing, self.grad_output)
-            if replaced is not None and any(gradient is not None for gradient in _as_tuple(replaced)):
+            if replaced is not None and any(gradient is not None for gradient in replaced):
                 raise RuntimeError(
                     "Backward hook for Modules where no input requires gradient should always return None or None for"
                     " all gradients."
@@ -247,7 +250,11 @@ class _BackwardHooks:
                 " gradient in your nn.Module flows to the Module's input without passing through the Module's output."
                 " Make sure that the output depends on the input and that the loss is computed based on the output."
             )
-        grad_input = _spread(grads, self.input_positions, self.input_count)
+        known = [
+            Tensor._filled(*form) if gradient is None else gradient
+            for gradient, form in zip(grads, self.input_forms, strict=True)
+        ]
+        grad_input = _spread(known, self.input_positions, self.input_count)
         for hook in self.hooks:
             replaced = hook.function(self.module, grad_input, self.grad_output)
             if replaced is not None:
@@ -269,7 +276,7 @@ def _tapped(values: tuple[Any, ...], show: Callable[..., Any]) -> tuple[tuple[An
     return tuple(tapped), positions
 
 
-def _spread(grads: tuple[Any, ...], positions: list[int], count: int) -> tuple[Any, ...]:
+def _spread(grads: Sequence[Any], positions: list[int], count: int) -> tuple[Any, ...]:
     """Return `count` values: the gradients at their positions, None elsewhere."""
     spread: list[Any] = [None] * count
     for position, gradient in zip(positions, grads, strict=True):
@@ -278,14 +285,11 @@ def _spread(grads: tuple[Any, ...], positions: list[int], count: int) -> tuple[A
 
 
 def _checked(replaced: Any, count: int, what: str, name: str) -> tuple[Any, ...]:
-    replaced = _as_tuple(replaced)
+    if not isinstance(replaced, tuple):
+        raise RuntimeError(f"{what} must return None or a tuple of {name}, got {type(replaced).__name__}")
     if len(replaced) != count:
         raise RuntimeError(f"{what} returned an invalid number of {name}, got {len(replaced)}, but expected {count}")
     return replaced
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _like_tuple(original: tuple[Any, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -44,8 +44,6 @@ class _IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 class Module:
     """The base class of all layers and networks.
@@ -259,10 +257,13 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         attributes = self.__dict__
-        for members in ("_parameters", "_buffers", "_modules"):
-            found = attributes.get(members)
-            if found is not None and name in found:
-                return found[name]
+        if "_parameters" in attributes:  # written out, because every use of a parameter or child comes by here
+            if name in (parameters := attributes["_parameters"]):
+                return parameters[name]
+            if name in (modules := attributes["_modules"]):
+                return modules[name]
+            if name in (buffers := attributes["_buffers"]):
+                return buffers[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -898,7 +899,7 @@ def _describe_keys(keys: _IncompatibleKeys) -> list[str]:
 
 def _device_and_dtype(*args: Any, **kwargs: Any) -> tuple[device | None, dtype | None]:
     """Read the arguments of `Module.to`; None for what is not to change."""
-    options = {"device": None, "dtype": None, "tensor": None, "non_blocking": False, "copy": False}
+    options: dict[str, Any] = {"device": None, "dtype": None, "tensor": None, "non_blocking": False, "copy": False}
     unknown = set(kwargs) - set(options)
     if unknown:
         raise TypeError(f"to: got an unexpected keyword argument '{unknown.pop()}'")
