@@ -77,11 +77,12 @@ def _usable_cuda(wanted: device) -> device:
     if key not in _devices:
         from nbtorch.kernels.cuda import target
 
-        reason = target.why_unusable()
+        reason = target.why_unavailable()
         if reason:
             raise RuntimeError(f"device 'cuda' cannot be used: {reason}")
-        if index >= target.device_count():
-            raise RuntimeError(f"device '{key}' does not exist: there are {target.device_count()} CUDA devices")
+        count = 1 if target.is_simulator() else array_module(wanted).cuda.runtime.getDeviceCount()
+        if index >= count:
+            raise RuntimeError(f"device '{key}' does not exist: the number of CUDA devices is {count}")
         _devices[key] = device("cuda", index)
     return _devices[key]
 
