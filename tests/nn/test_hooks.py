@@ -237,8 +237,7 @@ def test_the_old_backward_hook_sees_the_last_operation():
 
 
 def test_global_hooks_run_for_every_module():
-    from nbtorch.nn.modules import hooks
-
+    hooks = nn.modules.module
     seen = []
     handles = [
         hooks.register_module_forward_pre_hook(lambda module, args: seen.append(("pre", type(module).__name__))),

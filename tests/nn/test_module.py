@@ -446,4 +446,4 @@ def test_a_module_without_hooks_keeps_no_trace_of_them():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert module(3) == 3
-    assert not module._hooks
+    assert not module._call_hooks

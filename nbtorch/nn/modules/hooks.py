@@ -75,7 +75,7 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
 
 def hooks_of(module: Module, kind: str) -> list[tuple[int, Hook]]:
     """Return the global hooks and then the module's own hooks of a kind, as they are now."""
-    both = itertools.chain((of_all_modules.hooks or {}).items(), (module._hooks or {}).items())
+    both = itertools.chain((of_all_modules.hooks or {}).items(), (module._call_hooks or {}).items())
     return [(number, hook) for number, hook in both if hook.kind == kind]
 
 

@@ -22,7 +22,19 @@ from .hooks import (
     Hook,
     call_with_hooks,
     of_all_modules,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
 )
+
+__all__ = [
+    "Module",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+]
 
 EXTRA_STATE = "_extra_state"  # the key of what `get_extra_state()` returns in a state_dict
 
@@ -84,7 +96,7 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _non_persistent_buffers_set: set[str]
-    _hooks: OrderedDict[int, Hook] | None = None  # around a call
+    _call_hooks: OrderedDict[int, Hook] | None = None  # around a call
     _state_hooks: OrderedDict[int, Hook] | None = None  # around state_dict and load_state_dict
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,7 +118,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`, and the hooks before and after it."""
-        if self._hooks or of_all_modules.hooks:
+        if self._call_hooks or of_all_modules.hooks:
             return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -134,7 +146,7 @@ class Module:
         >>> layer(1)
         1
         """
-        return Hook(FORWARD_PRE, hook, with_kwargs).add_to(self, "_hooks", prepend)
+        return Hook(FORWARD_PRE, hook, with_kwargs).add_to(self, "_call_hooks", prepend)
 
     def register_forward_hook(
         self,
@@ -152,14 +164,14 @@ class Module:
             with_kwargs: also give keyword arguments to the hook.
             always_call: run the hook even if the call raises an exception.
         """
-        return Hook(FORWARD, hook, with_kwargs, always_call).add_to(self, "_hooks", prepend)
+        return Hook(FORWARD, hook, with_kwargs, always_call).add_to(self, "_call_hooks", prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_output)` in backward, before gradients pass through the module.
 
         The hook may return other gradients in place of `grad_output` (a tuple, one entry for each output).
         """
-        return Hook(BACKWARD_PRE, hook).add_to(self, "_hooks", prepend)
+        return Hook(BACKWARD_PRE, hook).add_to(self, "_call_hooks", prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` in backward, when the gradients of the inputs are known.
@@ -168,15 +180,15 @@ class Module:
         None for arguments without gradients).
         """
         self._refuse_mixed_backward_hooks(BACKWARD_OF_OUTPUT)
-        return Hook(BACKWARD, hook).add_to(self, "_hooks", prepend)
+        return Hook(BACKWARD, hook).add_to(self, "_call_hooks", prepend)
 
     def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook` with the gradients of the last operation in the module (prefer `register_full_backward_hook`)."""
         self._refuse_mixed_backward_hooks(BACKWARD)
-        return Hook(BACKWARD_OF_OUTPUT, hook).add_to(self, "_hooks")
+        return Hook(BACKWARD_OF_OUTPUT, hook).add_to(self, "_call_hooks")
 
     def _refuse_mixed_backward_hooks(self, other: str) -> None:
-        if any(hook.kind == other for hook in (self._hooks or {}).values()):
+        if any(hook.kind == other for hook in (self._call_hooks or {}).values()):
             raise RuntimeError(
                 "Cannot use both regular backward hooks and full backward hooks on a single Module."
                 " Please use only one of them."
