@@ -370,10 +370,11 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
             if following < end:
                 k = np.int32(following + a_k)
                 place = a_place(g, group, k if k < end else np.int32(0))
+                place += np.int64(first_row + a_row) * g.row_stride
                 for i in range(A_LOADS):
-                    row = np.int32(first_row + a_row + i * A_STEP)
-                    inside = k < end and row < g.rows
-                    a_next[i] = a[place + np.int32(row * g.row_stride)] if inside else zero
+                    inside = k < end and first_row + a_row + i * A_STEP < g.rows
+                    a_next[i] = a[place] if inside else zero
+                    place += A_STEP * g.row_stride
                 for i in range(B_LOADS):
                     k = np.int32(following + b_k + i * B_STEP)
                     place = b_place(g, kept, k) if column_inside and k < end else np.int64(-1)

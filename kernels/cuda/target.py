@@ -7,6 +7,7 @@ move to another CUDA target is to port this module.
 
 import contextlib
 import functools
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -37,12 +38,17 @@ def is_available() -> bool:
     return why_unavailable() is None
 
 
+def has_numba_cuda() -> bool:
+    """Say whether `numba.cuda` is the package numba-cuda, not the deprecated target built into Numba."""
+    return importlib.util.find_spec("numba_cuda") is not None
+
+
 @functools.cache
 def why_unavailable() -> str | None:
     """Return in one sentence why kernels cannot run, or None where they can."""
     if SIMULATOR:
         return None
-    if not cuda.__spec__.origin or "numba_cuda" not in (cuda.__file__ or ""):
+    if not has_numba_cuda():
         return "CUDA needs the package numba-cuda, which is not installed (pip install 'nbtorch[cuda]')"
     try:
         import cupy
@@ -124,7 +130,7 @@ class Kernel:
     def _dispatcher(self) -> Any:
         if SIMULATOR:
             return cuda.jit(self.function)
-        return cuda.jit(self.signature(), **self.options)(self.function)
+        return cuda.jit(self.signature(), lto=False, **self.options)(self.function)  # PTX, as `ptx` shows it
 
     @property
     def options(self) -> dict[str, Any]:
@@ -235,11 +241,12 @@ def _register_tile_intrinsic(rows, columns, depth, row_pitch, column_pitch):
         sums = [builder.load(slot) for slot in slots]
         for k in range(depth):
             left = load(a, lambda i, k=k: k * row_pitch[0] + i // 4 * row_pitch[1] + i % 4, rows)
-            right = load(b, lambda i, k=k: k * column_pitch[0] + i // 4 * column_pitch[1] + i % 4, columns)
-            for row in range(rows):
-                for column in range(columns):
-                    place = row * columns + column
-                    sums[place] = builder.fma(left[row], right[column], sums[place])
+            for first in range(0, columns, 4):
+                right = load(b, lambda i, k=k, first=first: k * column_pitch[0] + first // 4 * column_pitch[1] + i, 4)
+                for row in range(rows):
+                    for column in range(4):
+                        place = row * columns + first + column
+                        sums[place] = builder.fma(left[row], right[column], sums[place])
         for slot, value in zip(slots, sums, strict=True):
             builder.store(value, slot)
         return context.get_dummy_value()

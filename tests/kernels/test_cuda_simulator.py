@@ -1,0 +1,211 @@
+"""The CUDA kernels in Numba's simulator against plain NumPy.
+
+The simulator must be chosen before Numba is imported. So without `NUMBA_ENABLE_CUDASIM=1` this file has one test, which
+runs the file once more in a process that has it set.
+"""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import plain_kernels as plain
+import pytest
+from nbtorch.kernels import scalar
+from nbtorch.kernels.cuda import conv, elementwise, pool, target
+
+inside = pytest.mark.skipif(not target.is_simulator(), reason="runs in a process of its own, in the simulator")
+
+CONVOLUTIONS = {
+    # name: (input shape, out_channels, kernel_size, stride, padding, dilation, groups)
+    "3x3": ((2, 1, 1, 7, 7), 6, (1, 3, 3), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
+    "1x1, more rows than a tile": ((1, 3, 1, 2, 3), 18, (1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
+    "every option in three dimensions": ((2, 4, 3, 5, 4), 6, (2, 3, 2), (1, 2, 1), (1, 1, 0), (1, 1, 2), 2),
+    "one dimension, stride and dilation": ((1, 2, 1, 1, 12), 3, (1, 1, 3), (1, 1, 2), (0, 0, 2), (1, 1, 3), 1),
+    "depthwise": ((2, 2, 1, 5, 6), 2, (1, 3, 3), (1, 2, 2), (0, 1, 1), (1, 1, 1), 2),
+    "depthwise with a multiplier": ((1, 2, 1, 1, 9), 6, (1, 1, 3), (1, 1, 1), (0, 0, 1), (1, 1, 1), 2),
+}
+
+POOLS = {
+    # name: (input shape, kernel_size, stride, padding, dilation)
+    "2x2/2": ((1, 2, 1, 6, 6), (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1)),
+    "overlapping, padded": ((1, 2, 1, 7, 5), (1, 3, 3), (1, 2, 1), (0, 1, 1), (1, 1, 1)),
+    "three dimensions, dilated": ((1, 1, 4, 5, 6), (2, 2, 2), (2, 1, 1), (1, 0, 1), (1, 2, 1)),
+    "windows that meet nothing": ((1, 1, 1, 1, 1), (1, 1, 2), (1, 1, 1), (0, 0, 2), (1, 1, 3)),
+}
+
+
+@pytest.mark.skipif(target.is_simulator(), reason="is in the simulator already")
+def test_everything_in_a_process_of_its_own():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+    assert "passed" in result.stdout
+
+
+def conv_problem(name, dtype=np.float64):
+    """Return (input, weight, grad_output, options) with random values."""
+    shape, out_channels, kernel_size, stride, padding, dilation, groups = CONVOLUTIONS[name]
+    rng = np.random.default_rng(0)
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(shape[2:], kernel_size, stride, padding, dilation, strict=True)
+    ]
+    shapes = shape, (out_channels, shape[1] // groups, *kernel_size), (shape[0], out_channels, *size)
+    arrays = [rng.standard_normal(s).astype(dtype) for s in shapes]
+    return *arrays, (stride, padding, dilation, groups)
+
+
+def results(family_functions, shape, dtype, *arguments):
+    """Run the same function of several families, each into an array of its own full of 77."""
+    outputs = []
+    for function in family_functions:
+        output = np.full(shape, 77, dtype)
+        function(*arguments, output)
+        outputs.append(output)
+    return outputs
+
+
+def assert_close(outputs):
+    actual, expected = outputs
+    tolerance = 1e-12 if actual.dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@inside
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_conv_forward(name, with_bias):
+    x, weight, grad, options = conv_problem(name)
+    bias = np.linspace(-1, 1, len(weight)) if with_bias else None
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, bias, *options))
+
+
+@inside
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_conv_grad_input(name, with_bias):
+    x, weight, grad, options = conv_problem(name)
+    bias = np.linspace(-1, 1, x.shape[1]) if with_bias else None
+    functions = conv.conv_grad_input, plain.conv_grad_input
+    assert_close(results(functions, x.shape, x.dtype, grad, weight, bias, *options))
+
+
+@inside
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_conv_grad_weight_and_bias(name):
+    x, weight, grad, options = conv_problem(name)
+    assert_close(results((conv.conv_grad_weight, plain.conv_grad_weight), weight.shape, x.dtype, grad, x, *options))
+    assert_close(results((conv.conv_grad_bias, plain.conv_grad_bias), len(weight), x.dtype, grad))
+
+
+@inside
+def test_float32():
+    x, weight, grad, options = conv_problem("3x3", np.float32)
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, None, *options))
+
+
+@inside
+def test_a_tile_with_two_groups_of_rows_and_columns(monkeypatch):
+    monkeypatch.setattr(conv, "SIMULATOR_TILE", conv.Tile(64, 16, 8, 8, 8))
+    x, weight, grad, options = conv_problem("every option in three dimensions")
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, None, *options))
+
+
+@inside
+def test_a_sum_in_several_parts(monkeypatch):
+    monkeypatch.setattr(conv, "_split", lambda depth, step, blocks: (-(-depth // (2 * step)), 2 * step))
+    x, weight, grad, options = conv_problem("every option in three dimensions")
+    assert_close(results((conv.conv_grad_weight, plain.conv_grad_weight), weight.shape, x.dtype, grad, x, *options))
+
+
+@inside
+@pytest.mark.parametrize("empty", ["images", "in channels", "out channels"])
+def test_empty_convolutions(empty):
+    x, weight, grad, options = conv_problem("3x3")
+    if empty == "images":
+        x, grad = x[:0], grad[:0]
+    elif empty == "in channels":
+        x, weight = x[:, :0], weight[:, :0]
+    else:
+        weight, grad = weight[:0], grad[:, :0]
+    bias = np.linspace(-1, 1, len(weight))
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, bias, *options))
+    functions = conv.conv_grad_input, plain.conv_grad_input
+    assert_close(results(functions, x.shape, x.dtype, grad, weight, None, *options))
+    assert_close(results((conv.conv_grad_weight, plain.conv_grad_weight), weight.shape, x.dtype, grad, x, *options))
+    assert_close(results((conv.conv_grad_bias, plain.conv_grad_bias), len(weight), x.dtype, grad))
+
+
+@inside
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int64"])
+@pytest.mark.parametrize("name", POOLS)
+def test_max_pool(name, dtype):
+    shape, kernel_size, stride, padding, dilation = POOLS[name]
+    window = kernel_size, stride, padding, dilation
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(shape[2:], kernel_size, stride, padding, dilation, strict=True)
+    ]
+    x = np.random.default_rng(0).integers(0, 9, shape).astype(dtype)
+    if x.dtype.kind == "f":
+        x.reshape(-1)[::5] = np.nan
+        x.reshape(-1)[1::7] = -np.inf
+    found = []
+    for family in (pool, plain):
+        output, indices = np.full((*shape[:2], *size), 77, dtype), np.full((*shape[:2], *size), 77)
+        family.max_pool_forward(x, *window, output, indices)
+        (gathered,) = results([family.max_pool_gather], indices.shape, dtype, x, indices)
+        grad = np.arange(output.size, dtype=dtype).reshape(output.shape)
+        (grad_input,) = results([family.max_pool_backward], shape, dtype, grad, indices, *window)
+        found.append((output, indices, gathered, grad_input))
+    for actual, expected in zip(*found, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@inside
+def test_empty_pools():
+    x, output, indices = np.zeros((0, 2, 1, 4, 4)), np.zeros((0, 2, 1, 2, 2)), np.zeros((0, 2, 1, 2, 2), np.int64)
+    window = (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1)
+    pool.max_pool_forward(x, *window, output, indices)
+    pool.max_pool_backward(output, indices, *window, x)
+    pool.max_pool_gather(x, indices, output)
+
+
+@inside
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3, 7)])
+def test_relu(shape):
+    special = np.array([np.nan, -0.0, 0.0, -1.0, 2.0, np.inf, -np.inf], np.float32)
+    x = np.resize(special, shape).reshape(shape)
+    output, grad_input = np.full_like(x, 77), np.full_like(x, 77)
+    elementwise.relu_forward(x, output)
+    elementwise.relu_backward(np.full_like(x, 3), output, grad_input)
+    np.testing.assert_array_equal(output, np.where(x < 0, np.float32(0), x))
+    np.testing.assert_array_equal(grad_input, np.where(x <= 0, 0, 3))
+    elementwise.relu_forward(x, x)
+    np.testing.assert_array_equal(x, output)
+
+
+@inside
+def test_a_stray_index_is_an_error():
+    x, output = np.zeros((1, 1, 1, 1, 4)), np.zeros((1, 1, 1, 1, 1))
+    with pytest.raises(IndexError, match="index 9 lies outside of an array of 4 elements"):
+        pool.max_pool_gather(x, np.full(output.shape, 9), output)
+
+
+def test_division_by_multiplication():
+    numbers = [0, 1, 2, 3, 6, 7, 12345, 2**16, 2**30 - 1, 2**30, 2**31 - 2, 2**31 - 1]
+    for divisor in [*range(1, 70), 641, 1000, 4095, 4096, 65537, 2**30 - 1, 2**30, 2**30 + 1, 2**31 - 2, 2**31 - 1]:
+        multiplier, shift = scalar.division(divisor)
+        assert 0 <= multiplier < 2**31
+        for number in [*numbers, divisor - 1, divisor, min(2 * divisor - 1, 2**31 - 1)]:
+            assert scalar.divide(number, multiplier, shift) == number // divisor
+
+
+@pytest.mark.skipif(target.is_simulator(), reason="the simulator is always available")
+def test_without_a_gpu_there_is_a_reason():
+    reason = target.why_unavailable()
+    assert target.is_available() == (reason is None)
+    if reason is not None:
+        assert "\n" not in reason and len(reason) > 20
