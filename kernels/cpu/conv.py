@@ -19,13 +19,14 @@ implied by the extents of the output. The plans (boxes, layouts, tables of offse
 """
 
 import threading
+from functools import lru_cache
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from ..jit import njit
-from .conv_plan import Convolution, Plan, forward_plan, gather_of, grad_input_plans, grad_weight_plan
+from .conv_plan import Convolution, Plan, gather_of, plan_forward, plan_grad_input, plan_grad_weight
 from .simd import (
     dot_block,
     dot_blocks,
@@ -72,15 +73,15 @@ class _Workspace(threading.local):
     def __init__(self) -> None:
         self.buffers: dict[str, np.ndarray] = {}
 
-    def get(self, purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    def get(self, purpose: str, rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
         """Return an uninitialised array, aligned to a cache line."""
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = rows * columns * dtype.itemsize
         buffer = self.buffers.get(purpose)
         if buffer is None or buffer.size < size:
             memory = np.empty(size + 64, np.uint8)
             start = -memory.ctypes.data % 64
             buffer = self.buffers[purpose] = memory[start : start + size]
-        return buffer[:size].view(dtype).reshape(shape)
+        return np.ndarray((rows, columns), dtype, buffer)
 
 
 _workspace = _Workspace()
@@ -130,8 +131,9 @@ def _inside(axis, start, residue):
 @njit
 def _zero(values, start, stop):
     """Write zeros."""
-    for i in range(start, stop):
-        values[i] = 0
+    part = values[start:stop]
+    for i in range(part.size):
+        part[i] = 0
 
 
 @njit
@@ -301,14 +303,33 @@ def _tables(plan: Plan, blocks: np.ndarray, dtype: np.dtype) -> Tables:
     return Tables(plan.numbers, plan.residues, plan.offsets, plan.segments, plan.kernel_taps, blocks, movers(dtype))
 
 
-def _run_gather(plan: Plan, source, weight, transposed: bool, bias, target) -> None:
+@lru_cache(maxsize=1024)
+def _prepare_forward(convolution: Convolution, dtype: np.dtype, workers: int) -> tuple[Plan, Tables]:
+    """Return the plan of a forward pass and its tables."""
+    plan = plan_forward(convolution, workers)
+    return plan, _tables(plan, gemm_blocks(dtype), dtype)
+
+
+@lru_cache(maxsize=1024)
+def _prepare_grad_input(convolution: Convolution, dtype: np.dtype, workers: int) -> list[tuple[Plan, Tables]]:
+    """Return the plans of a gradient of the input, one for each stride phase, and their tables."""
+    return [(plan, _tables(plan, gemm_blocks(dtype), dtype)) for plan in plan_grad_input(convolution, workers)]
+
+
+@lru_cache(maxsize=1024)
+def _prepare_grad_weight(convolution: Convolution, dtype: np.dtype, workers: int) -> tuple[Plan, Tables]:
+    """Return the plan of a gradient of the weight and its tables."""
+    plan = plan_grad_weight(convolution, workers)
+    return plan, _tables(plan, dot_blocks(dtype), dtype)
+
+
+def _run_gather(plan: Plan, tables: Tables, source, weight, transposed: bool, bias, target) -> None:
     """Run a planned offset GEMM."""
     gather, dtype = plan.gather, source.dtype
     bias = np.zeros(target.shape[1], dtype) if bias is None else bias
-    tables = _tables(plan, gemm_blocks(dtype), dtype)
     units = gather.groups * gather.panels
-    panels = _workspace.get("panels", (gather.groups * gather.rows * gather.channels * gather.taps,), dtype)
-    scratch = _workspace.get("scratch", (plan.workers, plan.scratch), dtype)
+    panels = _workspace.get("panels", 1, gather.groups * gather.rows * gather.channels * gather.taps, dtype)[0]
+    scratch = _workspace.get("scratch", plan.workers, plan.scratch, dtype)
     if plan.workers > 1:
         _gather_parallel(
             plan.workers, units, plan.tasks, tables, source, weight, transposed, panels, bias, target, scratch
@@ -351,8 +372,8 @@ def conv_forward(input, weight, bias, stride, padding, dilation, groups, output)
     if output.size == 0:
         return
     convolution, input, output = _convolution(input, output, weight.shape[2:], stride, padding, dilation, groups)
-    plan = forward_plan(convolution, _workers(2.0 * output.size * weight[0].size))
-    _run_gather(plan, input, weight, False, bias, output)
+    plan, tables = _prepare_forward(convolution, input.dtype, _workers(2.0 * output.size * weight[0].size))
+    _run_gather(plan, tables, input, weight, False, bias, output)
 
 
 def conv_grad_input(grad_output, weight, bias, stride, padding, dilation, groups, grad_input) -> None:
@@ -373,8 +394,9 @@ def conv_grad_input(grad_output, weight, bias, stride, padding, dilation, groups
     convolution, grad_input, grad_output = _convolution(
         grad_input, grad_output, weight.shape[2:], stride, padding, dilation, groups
     )
-    for plan in grad_input_plans(convolution, _workers(2.0 * grad_output.size * weight[:1].size)):
-        _run_gather(plan, grad_output, weight, True, bias, grad_input)
+    workers = _workers(2.0 * grad_output.size * weight[:1].size)
+    for plan, tables in _prepare_grad_input(convolution, grad_output.dtype, workers):
+        _run_gather(plan, tables, grad_output, weight, True, bias, grad_input)
 
 
 # --- the gradient of the weight ----------------------------------------------------------------------------------
@@ -529,11 +551,11 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
     convolution, input, grad_output = _convolution(
         input, grad_output, grad_weight.shape[2:], stride, padding, dilation, groups
     )
-    plan = grad_weight_plan(convolution, _workers(2.0 * grad_output.size * grad_weight[0].size))
     dtype, total = input.dtype, grad_weight.reshape(-1)
-    tables = _tables(plan, dot_blocks(dtype), dtype)
-    partial = _workspace.get("partial", (plan.gather.chunks, total.size), dtype)
-    scratch = _workspace.get("scratch", (plan.workers, plan.scratch), dtype)
+    workers = _workers(2.0 * grad_output.size * grad_weight[0].size)
+    plan, tables = _prepare_grad_weight(convolution, dtype, workers)
+    partial = _workspace.get("partial", plan.gather.chunks, total.size, dtype)
+    scratch = _workspace.get("scratch", plan.workers, plan.scratch, dtype)
     if plan.workers > 1:
         _grad_weight_parallel(plan.workers, plan.tasks, tables, input, grad_output, partial, total, scratch)
     else:

@@ -1,6 +1,7 @@
 """Plans of convolutions: how an offset GEMM is cut into boxes, laid out in scratch memory and shared among threads.
 
-Plain Python, run once per combination of shapes (the functions that make plans are cached); `conv.py` runs the plans.
+Plain Python, run once per combination of shapes (`conv.py` keeps the plans);
+`conv.py` runs the plans.
 
 Words: a *gather* computes, for every output position j, sums over taps of `source[j * step + shift]`; a *box* is a
 range of images, planes, rows and columns of the outputs; the *phase grid* is the source split by residues of `step`;
@@ -9,7 +10,6 @@ a *segment* is a run of positions q that are computed together, with junk betwee
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -461,19 +461,16 @@ def _phase_shifts(residue: int, target: int, source: int, kernel: int, stride: i
     return Shifts(ceil_div(target - residue, stride), source, 1, shifts, taps, residue, stride)
 
 
-@lru_cache(maxsize=1024)
-def forward_plan(convolution: Convolution, workers: int) -> Plan:
+def plan_forward(convolution: Convolution, workers: int) -> Plan:
     """Return the plan of a forward pass."""
     return _plan_gemm(convolution.forward_problem(), workers)
 
 
-@lru_cache(maxsize=1024)
-def grad_input_plans(convolution: Convolution, workers: int) -> tuple[Plan, ...]:
+def plan_grad_input(convolution: Convolution, workers: int) -> tuple[Plan, ...]:
     """Return one plan for each stride phase of the gradient of the input."""
     return tuple(_plan_gemm(problem, workers) for problem in convolution.grad_input_problems())
 
 
-@lru_cache(maxsize=1024)
-def grad_weight_plan(convolution: Convolution, workers: int) -> Plan:
+def plan_grad_weight(convolution: Convolution, workers: int) -> Plan:
     """Return the plan of a gradient of the weight."""
     return _plan_dots(convolution.forward_problem(), workers)

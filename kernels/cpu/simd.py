@@ -165,22 +165,27 @@ class _Emitter:
         store = cgutils.get_or_insert_function(builder.module, signature, name)
         builder.call(store, [value, place, ir.IntType(32)(self.align), mask])
 
-    def horizontal_sum(self, value: ir.Value) -> ir.Value:
-        """Emit the sum of all lanes, adding the upper half to the lower until one lane is left."""
-        width = self.lanes
+    def horizontal_sums(self, values: list[ir.Value]) -> list[ir.Value]:
+        """Emit the sums of all lanes of each vector, as scalars.
+
+        Two vectors side by side are runs of `width` lanes; adding the odd runs to the even ones folds them into one
+        vector. So 16 vectors of 16 lanes take 15 additions, where one after the other they would take 64.
+        """
+        builder, width = self.builder, self.lanes
+        vectors = [*values, *[self.zeros()] * (-len(values) % self.lanes)]
         while width > 1:
             width //= 2
-            undefined = ir.Constant(value.type, ir.Undefined)
-            halves = [
-                self.builder.shuffle_vector(
-                    value,
-                    undefined,
-                    ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(start, start + width))),
-                )
+            even = [2 * lane - lane % width for lane in range(self.lanes)]
+            runs = [
+                ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [lane + start for lane in even])
                 for start in (0, width)
             ]
-            value = self.builder.fadd(*halves)
-        return self.builder.extract_element(value, ir.IntType(32)(0))
+            vectors = [
+                builder.fadd(*(builder.shuffle_vector(*pair, run) for run in runs))
+                for pair in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        sums = [builder.extract_element(v, ir.IntType(32)(lane)) for v in vectors for lane in range(self.lanes)]
+        return sums[: len(values)]
 
     def loop(
         self, count: ir.Value, sums: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
@@ -299,12 +304,11 @@ def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, 
 
         return emit.loop(vectors, sums, add_vectors)
 
-    sums = emit.loop(segment_count, [emit.zeros()] * (rows * taps), add_segment)
+    sums = emit.horizontal_sums(emit.loop(segment_count, [emit.zeros()] * (rows * taps), add_segment))
     for r in range(rows):
         for t in range(taps):
             target = builder.gep(out, [builder.add(builder.mul(out_pitch, INDEX(r)), INDEX(t))])
-            value = emit.horizontal_sum(sums[r * taps + t])
-            builder.store(builder.fadd(builder.load(target), value), target)
+            builder.store(builder.fadd(builder.load(target), sums[r * taps + t]), target)
     builder.ret_void()
     return function
 
