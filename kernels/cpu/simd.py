@@ -280,6 +280,7 @@ def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, 
     """
     element = _element_type(dtype)
     function, builder = _new_function(module, name, dot_signature(element))
+    function.attributes.add("optsize")  # unrolling would make sums leave their registers
     g, g_pitch, x, offsets, segments, segment_count, vectors, out, out_pitch = function.args
     emit = _Emitter(builder, element, lanes)
     g_rows = [builder.gep(g, [builder.mul(g_pitch, INDEX(r))]) for r in range(rows)]
