@@ -13,17 +13,23 @@ from ..autograd.grad_mode import is_grad_enabled
 from ..creation import full_like
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
-from ..ops.operands import require_same_device, require_tensor, to_dtype
+from ..ops.operands import floating_operands, require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
+from ..ops.shape import broadcast_tensors
 from ..random import numpy_generator
 from ..tensor import Tensor, normalize_dim
 
 Sizes = int | Sequence[int]
 
-relu = pointwise.relu
 tanh = pointwise.tanh
 sigmoid = pointwise.sigmoid
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return `max(input, 0)`; NaN passes through. `inplace` writes into the input."""
+    require_tensor("relu", "input", input)
+    return input.relu_() if inplace else pointwise.relu(input)
 
 
 def extents(operation: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
@@ -565,6 +571,12 @@ def _reduced(values: Tensor, reduction: str) -> Tensor:
     return values.mean() if reduction == "mean" else values.sum()
 
 
+def _weighted(values: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    """Return values times weights, reduced; the mean is divided by the sum of the weights."""
+    values = values * weight
+    return values.sum() / weight.sum() if reduction == "mean" else _reduced(values, reduction)
+
+
 def _paired(name: str, input: Tensor, target: Tensor) -> None:
     require_tensor(name, "input", input)
     require_tensor(name, "target", target)
@@ -587,13 +599,11 @@ def mse_loss(
 ) -> Tensor:
     """Return the squared differences, their mean or their sum."""
     _paired("mse_loss", input, target)
-    difference = input - target
-    squares = difference * difference
-    if weight is not None:
-        if reduction == "mean":
-            return (squares * weight).sum() / weight.sum()
-        squares = squares * weight
-    return _reduced(squares, _reduction("mse_loss", reduction, size_average, reduce))
+    reduction = _reduction("mse_loss", reduction, size_average, reduce)
+    a, b = broadcast_tensors(*floating_operands("mse_loss", input, target))
+    if weight is None:
+        return loss.MseLoss(reduction)(a, b)
+    return _weighted(loss.MseLoss("none")(a, b), weight, reduction)
 
 
 def l1_loss(
@@ -606,12 +616,9 @@ def l1_loss(
 ) -> Tensor:
     """Return the absolute differences, their mean or their sum."""
     _paired("l1_loss", input, target)
+    reduction = _reduction("l1_loss", reduction, size_average, reduce)
     differences = (input - target).abs()
-    if weight is not None:
-        if reduction == "mean":
-            return (differences * weight).sum() / weight.sum()
-        differences = differences * weight
-    return _reduced(differences, _reduction("l1_loss", reduction, size_average, reduce))
+    return _reduced(differences, reduction) if weight is None else _weighted(differences, weight, reduction)
 
 
 def nll_loss(
@@ -646,13 +653,8 @@ def nll_loss(
     batched = input.ndim > 1
     x, labels = (input, target) if batched else (input.unsqueeze(0), target.reshape(-1) if target.ndim == 0 else target)
     _check_class_indices("nll_loss", x, labels, weight, ignore_index)
-    node = loss.NllLoss(labels._array, ignore_index, None if weight is None else weight._array)
-    losses = node(x)
-    if reduction == "none":
-        return losses if batched else losses.reshape(())
-    if reduction == "sum":
-        return losses.sum()
-    return losses.sum() / losses._wrap_like(-node.factor.sum(dtype=node.factor.dtype))
+    losses = loss.NllLoss(labels._array, ignore_index, None if weight is None else weight._array, reduction)(x)
+    return losses if batched else losses.reshape(())
 
 
 def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> None:

@@ -60,7 +60,7 @@ class Convolution(Node):
         if dtype == np.float16:
             x, weight = x.astype(np.float32), weight.astype(np.float32)
             bias = None if bias is None else bias.astype(np.float32)
-        self.input_size = x.shape[2:]
+        self.input_size, self.weight_shape = x.shape[2:], weight.shape
         channels = weight.shape[1] * self.geometry.groups if self.transposed else weight.shape[0]
         output = allocate((x.shape[0], channels, *self.output_size), x.dtype, self.where)
         kernels = kernels_for(self.where, "conv")
@@ -82,7 +82,7 @@ class Convolution(Node):
             grads[0] = Convolution(self.geometry, not self.transposed, self.input_size)(grad, weight)
         if to_weight:
             pair = (grad, x) if self.transposed else (x, grad)
-            grads[1] = ConvolutionWeight(self.geometry, weight._array.shape)(*pair)
+            grads[1] = ConvolutionWeight(self.geometry, self.weight_shape)(*pair)
         return (*grads, *[ConvolutionBias()(grad) if wanted else None for wanted in to_bias])
 
 

@@ -72,31 +72,57 @@ class LogSoftmaxGrad(Node):
 
 
 class NllLoss(Node):
-    """`-weight[target] * log_probability[target]` for each position; 0 where the target is `ignore_index`.
+    """`-weight[target] * log_probability[target]`, 0 where the target is `ignore_index`; each, summed or averaged.
 
-    `log_probabilities` is (N, C, *), `target` (N, *) of int64, checked to be in range; the result is (N, *).
+    `log_probabilities` is (N, C, *), `target` (N, *) of int64, checked to be in range. The mean is divided by the sum of
+    the weights that count.
     """
 
     keeps_state = True
 
-    def __init__(self, target: Any, ignore_index: int, weight: Any) -> None:
-        self.target, self.ignore_index, self.weight = target, ignore_index, weight
+    def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str) -> None:
+        self.target, self.ignore_index, self.weight, self.reduction = target, ignore_index, weight, reduction
+        self.name = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
 
     def forward(self, log_probabilities: Any) -> Any:
         xp = array_module(self.where)
-        target = self.target
-        ignored = target == self.ignore_index
-        safe = xp.where(ignored, 0, target) if ignored.any() else target
-        # grids of positions: (N, *) with the class axis put second
-        grids = list(xp.ogrid[tuple(slice(n) for n in target.shape)])
-        self.index = (grids[0], safe, *grids[1:])
-        self.factor = -xp.ones(target.shape, log_probabilities.dtype)
-        if self.weight is not None:
-            self.factor *= self.weight[safe]
-        self.factor[ignored] = 0
-        self.shape = log_probabilities.shape
-        picked = log_probabilities[self.index]
-        return xp.where(self.factor == 0, picked.dtype.type(0), picked * self.factor)
+        self.shape, dtype = log_probabilities.shape, log_probabilities.dtype
+        ignored = self.target == self.ignore_index
+        classes = xp.where(ignored, 0, self.target)
+        samples, *positions = xp.ogrid[tuple([slice(n) for n in classes.shape])]
+        self.index = (samples, classes, *positions)
+        weights = xp.ones(classes.shape, dtype) if self.weight is None else self.weight[classes]
+        weights = xp.where(ignored, dtype.type(0), weights)
+        losses = xp.where(ignored, dtype.type(0), -log_probabilities[self.index] * weights)
+        if self.reduction == "none":
+            self.factor = -weights
+            return losses
+        total = weights.sum(dtype=dtype) if self.reduction == "mean" else dtype.type(1)
+        self.factor = -weights / total
+        return losses.sum(dtype=dtype) / total
 
     def backward(self, grad: Tensor) -> Tensor:
         return Embed(self.index, self.shape)(grad * grad._wrap_like(self.factor))
+
+
+class MseLoss(Node):
+    """The squared differences of two tensors of one shape; each, summed or averaged."""
+
+    saves_inputs = (0, 1)
+
+    def __init__(self, reduction: str) -> None:
+        self.reduction = reduction
+
+    def forward(self, a: Any, b: Any) -> Any:
+        difference = a - b
+        difference *= difference
+        if self.reduction == "none":
+            return difference
+        return difference.mean(dtype=a.dtype) if self.reduction == "mean" else difference.sum(dtype=a.dtype)
+
+    def backward(self, grad: Tensor) -> Any:
+        a, b = self.saved_tensors
+        scale = 2 / max(a.numel(), 1) if self.reduction == "mean" else 2
+        slope = (a - b) * (grad * scale)
+        to_a, to_b = self.needs_input_grad
+        return slope if to_a else None, -slope if to_b else None

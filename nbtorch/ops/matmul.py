@@ -51,7 +51,8 @@ class Dot(Node):
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
-        return grad * b, grad * a
+        to_a, to_b = self.needs_input_grad
+        return grad * b if to_a else None, grad * a if to_b else None
 
 
 class Mv(Node):
@@ -65,7 +66,8 @@ class Mv(Node):
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
-        return grad.unsqueeze(-1) * b, Mv()(a.mT, grad)
+        to_a, to_b = self.needs_input_grad
+        return grad.unsqueeze(-1) * b if to_a else None, Mv()(a.mT, grad) if to_b else None
 
 
 def _check(operation: str, a: Any, b: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import operator
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def normalize_dims(dim: Any, ndim: int) -> tuple[int, ...]:
 
 
 def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return sizes given as several ints or as one sequence."""
-    if len(values) == 1 and not isinstance(values[0], (int, np.integer, Tensor)):
+    """Return sizes given as several ints or as one sequence; anything but integers is a TypeError."""
+    if len(values) == 1 and isinstance(values[0], (tuple, list)):
         values = tuple(values[0])
-    return tuple([int(v) for v in values])
+    return tuple([operator.index(v) for v in values])

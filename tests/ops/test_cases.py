@@ -126,6 +126,23 @@ def test_empty_batch(case):
             assert_close(as_numpy(our.grad), their.grad.numpy(), 1e-6)
 
 
+@rows(lambda case: case.gradients and sum(i.differentiable for i in case.inputs) > 1)
+def test_each_gradient_alone(case):
+    """What is saved for backward depends on which inputs want a gradient."""
+    arrays = case.arrays("float64")
+    together = tensors(case, arrays, True)
+    result = outputs(case.run(nbtorch, *together))[0]
+    result.backward(nbtorch.ones_like(result))
+    for position, reference in enumerate(together):
+        if not reference.requires_grad:
+            continue
+        alone = tensors(case, arrays)
+        alone[position].requires_grad_()
+        result = outputs(case.run(nbtorch, *alone))[0]
+        result.backward(nbtorch.ones_like(result))
+        assert_close(as_numpy(alone[position].grad), as_numpy(reference.grad), 1e-12)
+
+
 @rows(lambda case: case.gradients)
 @pytest.mark.skipif(simulated, reason="finite differences take too many simulated launches")
 def test_gradcheck(case):
