@@ -1,0 +1,238 @@
+"""Compiling kernels ahead of their first use, and showing that something happens meanwhile.
+
+`python -m nbtorch warmup` fills the disk cache of compiled kernels; `compile_kernels` does the same from a program, and
+`showing` wraps any first step (of a training, for instance) in a display that moves while kernels compile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+from nbtorch.kernels import jit
+from nbtorch.kernels.cache import cache_root
+
+from . import dtypes
+from .device import allocate, as_device, kernels_for
+from .device import device as Device
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of steps done, of all steps, and what comes next (an empty string at the end)."""
+
+SIZES = (4, 256)
+"""Extents of the planes that kernels are tried on: the first is work for one thread, the second for several."""
+
+
+def compile_kernels(
+    types: Iterable[Any] = (dtypes.float32,), device: Any = None, progress: Progress | None = None
+) -> int:
+    """Compile every kernel for some types of elements, or find it in the disk cache.
+
+    Each kernel runs once on zeros, on an array small enough for one thread and on one large enough for several.
+
+    Args:
+        types: the types of elements, such as `nbtorch.float32`; integer types concern pooling only.
+        device: where to run; by default the default device.
+        progress: called before each step and at the end.
+
+    Returns:
+        How many functions were compiled rather than found in the cache.
+
+    >>> import nbtorch
+    >>> compiled = nbtorch.warmup.compile_kernels([nbtorch.float32], progress=lambda done, total, name: None)
+    """
+    where = as_device(device)
+    steps = [step for dtype in types for step in _steps(dtypes.as_dtype(dtype), where)]
+    before = jit.compilations()
+    for done, (name, run) in enumerate(steps):
+        if progress is not None:
+            progress(done, len(steps), name)
+        run()
+    if progress is not None:
+        progress(len(steps), len(steps), "")
+    return jit.compilations() - before
+
+
+def _steps(dtype: dtypes.dtype, where: Device) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield a name and a function that runs it, for each kernel and size."""
+    families = (_elementwise, _pool, _conv) if dtype.is_floating_point else (_pool,)
+    sizes = SIZES if where.type == "cpu" else SIZES[:1]
+    for family, size in itertools.product(families, sizes):
+        for kernel, arguments in family(dtype, where, size):
+            yield f"{kernel.__name__} {dtype.name}", lambda kernel=kernel, arguments=arguments: kernel(*arguments())
+
+
+_Run = Iterator[tuple[Callable[..., None], Callable[[], tuple[Any, ...]]]]
+
+
+def _zeros(shape: tuple[int, ...], dtype: dtypes.dtype, where: Device) -> Any:
+    array = allocate(shape, dtype.numpy, where)
+    array.fill(0)
+    return array
+
+
+def _elementwise(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "elementwise")
+    shape = (max(1, size // 64), size, size)
+    yield kernels.relu_forward, lambda: (_zeros(shape, dtype, where), _zeros(shape, dtype, where))
+    yield kernels.relu_backward, lambda: tuple([_zeros(shape, dtype, where) for _ in range(3)])
+
+
+def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "pool")
+    shape, pooled = (1, size // 2, 1, size, size), (1, size // 2, 1, size // 2, size // 2)
+    window = (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1)
+
+    def arrays() -> tuple[Any, Any, Any]:
+        return _zeros(shape, dtype, where), _zeros(pooled, dtype, where), _zeros(pooled, dtypes.int64, where)
+
+    def forward() -> tuple[Any, ...]:
+        input, output, indices = arrays()
+        return input, *window, output, indices
+
+    def backward() -> tuple[Any, ...]:
+        grad_input, grad_output, indices = arrays()
+        return grad_output, indices, *window, grad_input
+
+    def gather() -> tuple[Any, ...]:
+        input, output, indices = arrays()
+        return input, indices, output
+
+    yield kernels.max_pool_forward, forward
+    if dtype.is_floating_point:
+        yield kernels.max_pool_backward, backward
+        yield kernels.max_pool_gather, gather
+
+
+def _conv(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "conv")
+    channels = max(1, size // 32)
+    shape = (1, channels, 1, size, size)
+    options = (1, 1, 1), (0, 1, 1), (1, 1, 1), 1
+
+    def image() -> Any:
+        return _zeros(shape, dtype, where)
+
+    def weight() -> Any:
+        return _zeros((channels, channels, 1, 3, 3), dtype, where)
+
+    def bias() -> Any:
+        return _zeros((channels,), dtype, where)
+
+    yield kernels.conv_forward, lambda: (image(), weight(), bias(), *options, image())
+    yield kernels.conv_grad_input, lambda: (image(), weight(), bias(), *options, image())
+    yield kernels.conv_grad_weight, lambda: (image(), image(), *options, weight())
+    yield kernels.conv_grad_bias, lambda: (image(), bias())
+
+
+@contextlib.contextmanager
+def showing(stream: IO[str] | None = None) -> Iterator[Progress]:
+    """Show kernels as they are compiled, in a line that moves on a terminal and in plain lines elsewhere.
+
+    Nothing is shown as long as nothing is compiled. Yields a function for `compile_kernels(progress=…)`.
+
+    >>> import nbtorch
+    >>> with nbtorch.warmup.showing():
+    ...     loss = nbtorch.nn.Conv2d(1, 2, 3)(nbtorch.ones(1, 1, 8, 8)).sum()
+    """
+    display = _Display(sys.stderr if stream is None else stream)
+    stop = jit.on_compile(display.on_compile)
+    try:
+        yield display.on_progress
+    finally:
+        stop()
+        display.close()
+
+
+class _Display:
+    """One line with what is being compiled, redrawn ten times a second on a terminal."""
+
+    frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+    width = 24
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        if self._live and not _can_write(stream, self.frames + "█░…"):
+            self.frames = "|/-\\"
+        self._kernel, self._kernel_start = "", 0.0
+        self._done, self._total = 0, 0
+        self._count, self._start = 0, 0.0
+        self._finished = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def on_compile(self, name: str, phase: str, seconds: float) -> None:
+        """Note that a kernel's compilation starts or ends; the first one brings the display up."""
+        with self._lock:
+            now = time.perf_counter()
+            if phase == "end":
+                self._kernel = ""
+                self._count += 1
+                if not self._live:
+                    print(f"nbtorch: compiled {_readable(name)} in {seconds:.1f} s", file=self._stream, flush=True)
+                return
+            self._kernel, self._kernel_start = _readable(name), now
+            if not self._start:
+                self._start = now
+                where = f"kept in {cache_root()}, so only the first time takes long"
+                print(f"nbtorch: compiling kernels ({where})", file=self._stream, flush=True)
+        if self._live and self._thread is None:
+            self._thread = threading.Thread(target=self._redraw, daemon=True)
+            self._thread.start()
+
+    def on_progress(self, done: int, total: int, name: str) -> None:
+        """Note how far `compile_kernels` is."""
+        self._done, self._total = done, total
+
+    def _redraw(self) -> None:
+        for frame in itertools.cycle(self.frames):
+            with self._lock:
+                self._stream.write(f"\r\x1b[K{self._line(frame)}")
+                self._stream.flush()
+            if self._finished.wait(0.1):
+                return
+
+    def _line(self, frame: str) -> str:
+        now = time.perf_counter()
+        parts = [frame, _bar(self._done, self._total, self.width, self.frames[0] == "⠋")] if self._total else [frame]
+        parts.append(f"{now - self._start:5.1f} s  {self._count} compiled")
+        if self._kernel:
+            parts.append(f" {self._kernel} {now - self._kernel_start:.1f} s")
+        return " ".join(parts)
+
+    def close(self) -> None:
+        """Take the moving line away and sum up."""
+        if self._thread is not None:
+            self._finished.set()
+            self._thread.join()
+            self._stream.write("\r\x1b[K")
+        if self._count:
+            seconds = time.perf_counter() - self._start
+            print(f"nbtorch: compiled {self._count} kernels in {seconds:.1f} s", file=self._stream, flush=True)
+
+
+def _bar(done: int, total: int, width: int, fancy: bool) -> str:
+    full = math.floor(width * done / total)
+    signs = "█░" if fancy else "#."
+    return signs[0] * full + signs[1] * (width - full) + f" {done}/{total}"
+
+
+def _can_write(stream: IO[str], text: str) -> bool:
+    """Whether a stream's encoding has these characters."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _readable(name: str) -> str:
+    """Return a kernel's name without the leading underscores of private functions."""
+    return name.strip("_<>").replace("_", " ")
