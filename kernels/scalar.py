@@ -4,7 +4,6 @@ Each function is compiled into the kernel that calls it and stays callable from 
 without a device. Index arithmetic works on any integer type.
 """
 
-import numpy as np
 from nbtorch.kernels.jit import njit
 
 
@@ -57,21 +56,3 @@ def first_window(position, reach, stride):
 def end_window(position, stride, windows):
     """Return the end of the windows (of so many) that start at or before `position`, counted in the padded input."""
     return min(windows, position // stride + 1)
-
-
-def division(divisor: int) -> tuple[int, int]:
-    """Return (multiplier, shift) with which `divide` divides numbers below 2³¹ by `divisor`.
-
-    With l = ceil(log2(divisor)) the quotient is floor(n·m / 2^(31+l)) for m = ceil(2^(31+l) / divisor), and m lies
-    between 2³¹ and 2³²; the multiplier is m - 2³¹, so that it fits into 31 bits. Granlund and Montgomery, "Division
-    by invariant integers using multiplication", 1994.
-    """
-    shift = (divisor - 1).bit_length()
-    return -(-(1 << (31 + shift)) // divisor) - (1 << 31), shift
-
-
-@njit
-def divide(n, multiplier, shift):
-    """Return n // divisor for 0 <= n < 2³¹, given `division(divisor)`: one multiplication instead of a division."""
-    high = (np.int64(n) * np.int64(multiplier)) >> 31
-    return np.int32(np.uint32(n + high) >> shift)

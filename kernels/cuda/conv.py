@@ -22,13 +22,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from nbtorch.kernels import scalar
 from nbtorch.kernels.cuda import target
-from numba import cuda
+from nbtorch.kernels.cuda.target import cuda, divide, int32, int64
 
 Triple = tuple[int, int, int]
-
-divide = target.scalar(scalar.divide)
 
 
 class Tile(NamedTuple):
@@ -56,7 +53,7 @@ LARGE_TILE = {4: Tile(128, 128, 8, 8, 8), 8: Tile(64, 64, 8, 4, 4)}
 SMALL_TILE = {4: Tile(32, 128, 8, 4, 4), 8: Tile(32, 64, 8, 4, 4)}
 """For products with few rows."""
 
-SIMULATOR_TILE = Tile(16, 16, 8, 4, 4)
+SIMULATOR_TILE = Tile(16, 16, 16, 4, 4)
 """The same code with few threads, each of which costs the simulator milliseconds."""
 
 DIRECT_ROWS = 2
@@ -72,7 +69,7 @@ class Geometry(NamedTuple):
     """The numbers of one convolution, as int32.
 
     "Plane" is the space that columns run through (of the output, or of the input for the gradient of the input);
-    `…_multiplier` and `…_shift` divide by an extent (`scalar.divide`).
+    `…_multiplier` and `…_shift` divide by an extent (`target.divide`).
     """
 
     rows: int
@@ -132,7 +129,7 @@ def split_tap(g, tap):
     """Return (tap_d, tap_h, tap_w) of the flat position of a tap in the kernel."""
     plane_row = divide(tap, g.kW_multiplier, g.kW_shift)
     tap_d = divide(plane_row, g.kH_multiplier, g.kH_shift)
-    return tap_d, np.int32(plane_row - tap_d * g.kH), np.int32(tap - plane_row * g.kW)
+    return tap_d, int32(plane_row - tap_d * g.kH), int32(tap - plane_row * g.kW)
 
 
 @target.device
@@ -140,38 +137,38 @@ def split_pixel(g, pixel, extent_h, extent_w):
     """Return (d, h, w) of a flat position in the plane that columns run through."""
     plane_row = divide(pixel, g.plane_w_multiplier, g.plane_w_shift)
     d = divide(plane_row, g.plane_h_multiplier, g.plane_h_shift)
-    return d, np.int32(plane_row - d * extent_h), np.int32(pixel - plane_row * extent_w)
+    return d, int32(plane_row - d * extent_h), int32(pixel - plane_row * extent_w)
 
 
 @target.device
 def split_channel(g, k):
     """Return (channel, tap) of a position in the sum over channels and taps."""
     channel = divide(k, g.taps_multiplier, g.taps_shift)
-    return channel, np.int32(k - channel * g.taps)
+    return channel, int32(k - channel * g.taps)
 
 
 @target.device
 def split_image(g, column, plane):
     """Return (image, pixel) of a position among the pixels of all images."""
     image = divide(column, g.plane_multiplier, g.plane_shift)
-    return image, np.int32(column - image * plane)
+    return image, int32(column - image * plane)
 
 
 @target.device
 def input_offset(g, channel, d, h, w):
     """Return the place of an element inside one image of the input, or -1 outside of it."""
     if d < 0 or h < 0 or w < 0 or d >= g.D or h >= g.H or w >= g.W:
-        return np.int32(-1)
-    return np.int32(((channel * g.D + d) * g.H + h) * g.W + w)
+        return int32(-1)
+    return int32(((channel * g.D + d) * g.H + h) * g.W + w)
 
 
 @target.device
 def window_index(position, stride, multiplier, shift, windows):
     """Return which window begins at `position` (of the padded input), or -1 if none does."""
     if position < 0:
-        return np.int32(-1)
+        return int32(-1)
     window = divide(position, multiplier, shift)
-    return window if window * stride == position and window < windows else np.int32(-1)
+    return window if window * stride == position and window < windows else int32(-1)
 
 
 # --- the passes: where in a, b and c does (row, k, column) of a group lie
@@ -196,7 +193,7 @@ class Pass(NamedTuple):
 @target.device
 def forward_a_place(g, group, k):
     """weight[group, row 0, k]."""
-    return np.int64(group * g.rows) * g.depth + k
+    return int64(group * g.rows) * g.depth + k
 
 
 @target.device
@@ -204,8 +201,8 @@ def forward_b_column(g, group, column):
     """The image's start and the window's corner in it."""
     image, pixel = split_image(g, column, g.out_plane)
     d, h, w = split_pixel(g, pixel, g.oH, g.oW)
-    start = np.int64(image * np.int64(g.channels) + group * g.in_per_group) * g.in_plane
-    return start, np.int32(d * g.sD - g.pD), np.int32(h * g.sH - g.pH), np.int32(w * g.sW - g.pW)
+    start = int64(image * int64(g.channels) + group * g.in_per_group) * g.in_plane
+    return start, int32(d * g.sD - g.pD), int32(h * g.sH - g.pH), int32(w * g.sW - g.pW)
 
 
 @target.device
@@ -214,17 +211,15 @@ def forward_b_place(g, kept, k):
     start, d, h, w = kept
     channel, tap = split_channel(g, k)
     tap_d, tap_h, tap_w = split_tap(g, tap)
-    offset = input_offset(
-        g, channel, np.int32(d + tap_d * g.dD), np.int32(h + tap_h * g.dH), np.int32(w + tap_w * g.dW)
-    )
-    return start + offset if offset >= 0 else np.int64(-1)
+    offset = input_offset(g, channel, int32(d + tap_d * g.dD), int32(h + tap_h * g.dH), int32(w + tap_w * g.dW))
+    return start + offset if offset >= 0 else int64(-1)
 
 
 @target.device
 def forward_c_place(g, group, column):
     """output[image, group, row 0, pixel]."""
     image, pixel = split_image(g, column, g.out_plane)
-    return np.int64(image * np.int64(g.out_channels) + group * g.out_per_group) * g.out_plane + pixel
+    return int64(image * int64(g.out_channels) + group * g.out_per_group) * g.out_plane + pixel
 
 
 @target.device
@@ -237,7 +232,7 @@ def forward_c_stride(g):
 def grad_input_a_place(g, group, k):
     """weight[group, channel of k, row 0, tap of k]."""
     channel, tap = split_channel(g, k)
-    return np.int64(group * g.out_per_group + channel) * np.int64(g.rows * g.taps) + tap
+    return int64(group * g.out_per_group + channel) * int64(g.rows * g.taps) + tap
 
 
 @target.device
@@ -245,8 +240,8 @@ def grad_input_b_column(g, group, column):
     """The image's start and the pixel's position in the padded input."""
     image, pixel = split_image(g, column, g.in_plane)
     d, h, w = split_pixel(g, pixel, g.H, g.W)
-    start = np.int64(image * np.int64(g.out_channels) + group * g.out_per_group) * g.out_plane
-    return start, np.int32(d + g.pD), np.int32(h + g.pH), np.int32(w + g.pW)
+    start = int64(image * int64(g.out_channels) + group * g.out_per_group) * g.out_plane
+    return start, int32(d + g.pD), int32(h + g.pH), int32(w + g.pW)
 
 
 @target.device
@@ -255,19 +250,19 @@ def grad_input_b_place(g, kept, k):
     start, d, h, w = kept
     channel, tap = split_channel(g, k)
     tap_d, tap_h, tap_w = split_tap(g, tap)
-    out_d = window_index(np.int32(d - tap_d * g.dD), g.sD, g.sD_multiplier, g.sD_shift, g.oD)
-    out_h = window_index(np.int32(h - tap_h * g.dH), g.sH, g.sH_multiplier, g.sH_shift, g.oH)
-    out_w = window_index(np.int32(w - tap_w * g.dW), g.sW, g.sW_multiplier, g.sW_shift, g.oW)
+    out_d = window_index(int32(d - tap_d * g.dD), g.sD, g.sD_multiplier, g.sD_shift, g.oD)
+    out_h = window_index(int32(h - tap_h * g.dH), g.sH, g.sH_multiplier, g.sH_shift, g.oH)
+    out_w = window_index(int32(w - tap_w * g.dW), g.sW, g.sW_multiplier, g.sW_shift, g.oW)
     if out_d < 0 or out_h < 0 or out_w < 0:
-        return np.int64(-1)
-    return start + np.int32(((channel * g.oD + out_d) * g.oH + out_h) * g.oW + out_w)
+        return int64(-1)
+    return start + int32(((channel * g.oD + out_d) * g.oH + out_h) * g.oW + out_w)
 
 
 @target.device
 def grad_input_c_place(g, group, column):
     """grad_input[image, group, row 0, pixel]."""
     image, pixel = split_image(g, column, g.in_plane)
-    return np.int64(image * np.int64(g.channels) + group * g.in_per_group) * g.in_plane + pixel
+    return int64(image * int64(g.channels) + group * g.in_per_group) * g.in_plane + pixel
 
 
 @target.device
@@ -287,8 +282,8 @@ def grad_weight_b_column(g, group, column):
     """The channel's start in an image and the tap's distance from the window's corner."""
     channel, tap = split_channel(g, column)
     tap_d, tap_h, tap_w = split_tap(g, tap)
-    start = np.int64(group * g.in_per_group + channel) * g.in_plane
-    return start, np.int32(tap_d * g.dD - g.pD), np.int32(tap_h * g.dH - g.pH), np.int32(tap_w * g.dW - g.pW)
+    start = int64(group * g.in_per_group + channel) * g.in_plane
+    return start, int32(tap_d * g.dD - g.pD), int32(tap_h * g.dH - g.pH), int32(tap_w * g.dW - g.pW)
 
 
 @target.device
@@ -297,14 +292,14 @@ def grad_weight_b_place(g, kept, k):
     start, tap_d, tap_h, tap_w = kept
     image, pixel = split_image(g, k, g.out_plane)
     d, h, w = split_pixel(g, pixel, g.oH, g.oW)
-    offset = input_offset(g, 0, np.int32(tap_d + d * g.sD), np.int32(tap_h + h * g.sH), np.int32(tap_w + w * g.sW))
-    return start + image * np.int64(g.channels) * g.in_plane + offset if offset >= 0 else np.int64(-1)
+    offset = input_offset(g, 0, int32(tap_d + d * g.sD), int32(tap_h + h * g.sH), int32(tap_w + w * g.sW))
+    return start + image * int64(g.channels) * g.in_plane + offset if offset >= 0 else int64(-1)
 
 
 @target.device
 def grad_weight_c_place(g, group, column):
     """grad_weight[group, row 0, column]."""
-    return np.int64(group * g.rows) * g.columns + column
+    return int64(group * g.rows) * g.columns + column
 
 
 @target.device
@@ -351,37 +346,37 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
         for i in range(SUMS):
             sums[i] = zero
 
-        thread = np.int32(cuda.threadIdx.x)
-        split, group = np.int32(cuda.blockIdx.z // groups), np.int32(cuda.blockIdx.z % groups)
-        a_k, a_row = np.int32(thread % DEPTH), np.int32(thread // DEPTH)
-        b_k, b_slot = np.int32(thread // COLUMNS), np.int32(thread % COLUMNS)
-        first_row, first_column = np.int32(cuda.blockIdx.y * ROWS), np.int32(cuda.blockIdx.x * COLUMNS)
-        column = np.int32(first_column + b_slot)
+        thread = int32(cuda.threadIdx.x)
+        split, group = int32(cuda.blockIdx.z // groups), int32(cuda.blockIdx.z % groups)
+        a_k, a_row = int32(thread % DEPTH), int32(thread // DEPTH)
+        b_k, b_slot = int32(thread // COLUMNS), int32(thread % COLUMNS)
+        first_row, first_column = int32(cuda.blockIdx.y * ROWS), int32(cuda.blockIdx.x * COLUMNS)
+        column = int32(first_column + b_slot)
         column_inside = column < g.columns
-        kept = b_column(g, group, column if column_inside else np.int32(0))
-        begin = np.int32(split * g.split_depth)
-        end = np.int32(min(g.depth, begin + g.split_depth))
-        row_in_block, column_in_block = np.int32(thread // ACROSS * 4), np.int32(thread % ACROSS * 4)
+        kept = b_column(g, group, column if column_inside else int32(0))
+        begin = int32(split * g.split_depth)
+        end = int32(min(g.depth, begin + g.split_depth))
+        row_in_block, column_in_block = int32(thread // ACROSS * 4), int32(thread % ACROSS * 4)
 
-        stage = np.int32(0)
-        step = np.int32(begin - DEPTH)  # the first round only fetches
+        stage = int32(0)
+        step = int32(begin - DEPTH)  # the first round only fetches
         while step < end:
-            following = np.int32(step + DEPTH)
+            following = int32(step + DEPTH)
             if following < end:
-                k = np.int32(following + a_k)
-                place = a_place(g, group, k if k < end else np.int32(0))
-                place += np.int64(first_row + a_row) * g.row_stride
+                k = int32(following + a_k)
+                place = a_place(g, group, k if k < end else int32(0))
+                place += int64(first_row + a_row) * g.row_stride
                 for i in range(A_LOADS):
                     inside = k < end and first_row + a_row + i * A_STEP < g.rows
                     a_next[i] = a[place] if inside else zero
                     place += A_STEP * g.row_stride
                 for i in range(B_LOADS):
-                    k = np.int32(following + b_k + i * B_STEP)
-                    place = b_place(g, kept, k) if column_inside and k < end else np.int64(-1)
+                    k = int32(following + b_k + i * B_STEP)
+                    place = b_place(g, kept, k) if column_inside and k < end else int64(-1)
                     b_next[i] = b[place] if place >= 0 else zero
             if step >= begin:
                 multiply(a_tiles, stage * A_SIZE + row_in_block, b_tiles, stage * B_SIZE + column_in_block, sums)
-            stage = np.int32(1 - stage)
+            stage = int32(1 - stage)
             if following < end:
                 for i in range(A_LOADS):
                     a_tiles[stage * A_SIZE + a_k * A_PITCH + a_row + i * A_STEP] = a_next[i]
@@ -390,13 +385,13 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
             cuda.syncthreads()
             step = following
 
-        stride = np.int64(c_stride(g))
+        stride = int64(c_stride(g))
         for j in range(THREAD_COLUMNS):
-            column = np.int32(first_column + column_in_block + j // 4 * COLUMN_GROUP + j % 4)
+            column = int32(first_column + column_in_block + j // 4 * COLUMN_GROUP + j % 4)
             if column < g.columns:
                 place = c_place(g, group, column) + split * split_size
                 for i in range(THREAD_ROWS):
-                    row = np.int32(first_row + row_in_block + i // 4 * ROW_GROUP + i % 4)
+                    row = int32(first_row + row_in_block + i // 4 * ROW_GROUP + i % 4)
                     if row < g.rows:
                         value = sums[i * THREAD_COLUMNS + j]
                         c[place + row * stride] = value + bias[group * g.rows + row] if has_bias else value
@@ -413,19 +408,19 @@ def direct(which: Pass, dtype: np.dtype) -> target.Kernel:
 
     def kernel(a, b, c, bias, has_bias, groups, g):
         for channel in range(cuda.blockIdx.y, groups * g.rows, cuda.gridDim.y):
-            group = np.int32(channel // g.rows)
-            row = np.int64(channel - group * g.rows)
-            column = np.int32(cuda.grid(1))
+            group = int32(channel // g.rows)
+            row = int64(channel - group * g.rows)
+            column = int32(cuda.grid(1))
             while column < g.columns:
                 kept = b_column(g, group, column)
                 total = zero
                 for k in range(g.depth):
-                    place = b_place(g, kept, np.int32(k))
+                    place = b_place(g, kept, int32(k))
                     if place >= 0:
-                        total += a[a_place(g, group, np.int32(k)) + row * g.row_stride] * b[place]
+                        total += a[a_place(g, group, int32(k)) + row * g.row_stride] * b[place]
                 value = total + bias[channel] if has_bias else total
                 c[c_place(g, group, column) + row * c_stride(g)] = value
-                column = np.int32(column + cuda.gridsize(1))
+                column = int32(column + cuda.gridsize(1))
 
     parameters = (dtype, dtype, dtype, dtype, "int32", "int32", Geometry)
     return target.Kernel(kernel, parameters, target.THREADS)
@@ -443,17 +438,17 @@ def reduce(which: Pass, dtype: np.dtype) -> target.Kernel:
 
     def kernel(a, b, c, groups, g):
         partial = cuda.shared.array(THREADS, dtype)
-        thread = np.int32(cuda.threadIdx.x)
-        column = np.int32(cuda.blockIdx.x)
+        thread = int32(cuda.threadIdx.x)
+        column = int32(cuda.blockIdx.x)
         for channel in range(cuda.blockIdx.y, groups * g.rows, cuda.gridDim.y):
-            group = np.int32(channel // g.rows)
-            row = np.int64(channel - group * g.rows)
+            group = int32(channel // g.rows)
+            row = int64(channel - group * g.rows)
             kept = b_column(g, group, column)
             total = zero
             for k in range(thread, g.depth, THREADS):
-                place = b_place(g, kept, np.int32(k))
+                place = b_place(g, kept, int32(k))
                 if place >= 0:
-                    total += a[a_place(g, group, np.int32(k)) + row * g.row_stride] * b[place]
+                    total += a[a_place(g, group, int32(k)) + row * g.row_stride] * b[place]
             partial[thread] = total
             cuda.syncthreads()
             half = THREADS // 2
@@ -488,7 +483,7 @@ def add_splits(dtype: np.dtype) -> target.Kernel:
 
 @functools.cache
 def sum_planes(dtype: np.dtype) -> target.Kernel:
-    """Make the kernel that sums (N, O, plane) over n and plane; a block per channel o."""
+    """Make the kernel that sums (N, O, plane) over n and plane; block (o, split) has every `splits`-th image of o."""
     THREADS = target.THREADS
     zero = dtype.type(0)
 
@@ -496,7 +491,7 @@ def sum_planes(dtype: np.dtype) -> target.Kernel:
         partial = cuda.shared.array(THREADS, dtype)
         thread, channel = cuda.threadIdx.x, cuda.blockIdx.x
         total = zero
-        for image in range(images):
+        for image in range(cuda.blockIdx.y, images, cuda.gridDim.y):
             start = (image * channels + channel) * plane
             for i in range(thread, plane, THREADS):
                 total += values[start + i]
@@ -509,7 +504,7 @@ def sum_planes(dtype: np.dtype) -> target.Kernel:
             cuda.syncthreads()
             half //= 2
         if thread == 0:
-            sums[channel] = partial[0]
+            sums[cuda.blockIdx.y * channels + channel] = partial[0]
 
     return target.Kernel(kernel, (dtype, "int64", "int64", "int64", dtype), THREADS)
 
@@ -576,9 +571,7 @@ def conv_grad_weight(
     g = g._replace(split_depth=split_depth)
     partials = grad_weight if splits == 1 else target.empty(grad_weight, splits * grad_weight.size)
     _launch_gemm(GRAD_WEIGHT, tile, splits, grad_output, input, partials, None, groups, grad_weight.size, g)
-    if splits > 1:
-        blocks = target.blocks_for(grad_weight.size, target.THREADS)
-        add_splits(dtype)(blocks, partials, splits, grad_weight.size, grad_weight)
+    _add_splits(partials, splits, grad_weight)
 
 
 def conv_grad_bias(grad_output: Any, grad_bias: Any) -> None:
@@ -586,8 +579,18 @@ def conv_grad_bias(grad_output: Any, grad_bias: Any) -> None:
     if grad_bias.size == 0:
         return
     images, channels, *extents = grad_output.shape
-    kernel = sum_planes(np.dtype(grad_bias.dtype))
-    kernel(channels, grad_output, images, channels, math.prod(extents), grad_bias)
+    dtype = np.dtype(grad_bias.dtype)
+    splits = max(1, min(images, SPLIT_BLOCKS // channels))
+    partials = grad_bias if splits == 1 else target.empty(grad_bias, splits * channels)
+    sum_planes(dtype)((channels, splits), grad_output, images, channels, math.prod(extents), partials)
+    _add_splits(partials, splits, grad_bias)
+
+
+def _add_splits(partials: Any, splits: int, total: Any) -> None:
+    """Add the partial results of a split sum into `total`; a single one is `total` already."""
+    if splits > 1:
+        blocks = target.blocks_for(total.size, target.THREADS)
+        add_splits(np.dtype(total.dtype))(blocks, partials, splits, total.size, total)
 
 
 def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int, g: Geometry) -> None:
@@ -709,7 +712,7 @@ def _geometry(sizes: Sizes, which: str, images: int) -> Geometry:
         out_plane,
         in_per_group,
         out_per_group,
-        *(number for divisor in divisors for number in scalar.division(max(1, divisor))),
+        *(number for divisor in divisors for number in target.division(max(1, divisor))),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cuda import target
-from numba import cuda
+from nbtorch.kernels.cuda.target import cuda
 
 
 def relu_forward(input: Any, output: Any) -> None:

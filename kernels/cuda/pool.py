@@ -14,16 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cuda import target
-from numba import cuda
+from nbtorch.kernels.cuda.target import cuda, divide, int32, int64
 
 Triple = tuple[int, int, int]
 
-divide = target.scalar(scalar.divide)
 wins = target.scalar(scalar.wins)
 
 
 class Geometry(NamedTuple):
-    """The numbers of one pooling, as int32; `…_multiplier` and `…_shift` divide by an extent (`scalar.divide`)."""
+    """The numbers of one pooling, as int32; `…_multiplier` and `…_shift` divide by an extent (`target.divide`)."""
 
     D: int
     H: int
@@ -98,25 +97,25 @@ def max_pool_gather(input: Any, indices: Any, output: Any) -> None:
     kernel = gather(np.dtype(input.dtype))
     for x, positions, y in _chunks(input, indices, output):
         blocks = target.blocks_for(y.size, target.THREADS)
-        kernel(blocks, x, positions, y, y.size, in_plane, *scalar.division(max(1, out_plane)))
+        kernel(blocks, x, positions, y, y.size, in_plane, *target.division(max(1, out_plane)))
 
 
 @target.device
 def window_start(out_position, stride, padding):
     """Return where a window begins; negative in the padding."""
-    return np.int32(out_position * stride - padding)
+    return int32(out_position * stride - padding)
 
 
 @target.device
 def first_window(position, reach, stride, multiplier, shift):
     """Return the first window that may cover `position` of the padded input; a window spans `reach`."""
-    return np.int32(0) if position < reach else np.int32(divide(position - reach, multiplier, shift) + 1)
+    return int32(0) if position < reach else int32(divide(position - reach, multiplier, shift) + 1)
 
 
 @target.device
 def end_window(position, multiplier, shift, windows):
     """Return the end of the windows that begin at or before `position` of the padded input."""
-    return np.int32(min(windows, divide(position, multiplier, shift) + 1))
+    return int32(min(windows, divide(position, multiplier, shift) + 1))
 
 
 @functools.cache
@@ -125,32 +124,32 @@ def forward(dtype: np.dtype) -> target.Kernel:
     lowest = dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
 
     def kernel(input, output, indices, size, g):
-        i, step = np.int32(cuda.grid(1)), np.int32(cuda.gridsize(1))
+        i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
         while i < size:
             plane = divide(i, g.out_plane_multiplier, g.out_plane_shift)
-            pixel = np.int32(i - plane * g.out_plane)
+            pixel = int32(i - plane * g.out_plane)
             row = divide(pixel, g.oW_multiplier, g.oW_shift)
             out_d = divide(row, g.oH_multiplier, g.oH_shift)
             d_start = window_start(out_d, g.sD, g.pD)
-            h_start = window_start(np.int32(row - out_d * g.oH), g.sH, g.pH)
-            w_start = window_start(np.int32(pixel - row * g.oW), g.sW, g.pW)
-            start = np.int64(plane) * g.in_plane
-            best, best_index = lowest, np.int32(-1)
+            h_start = window_start(int32(row - out_d * g.oH), g.sH, g.pH)
+            w_start = window_start(int32(pixel - row * g.oW), g.sW, g.pW)
+            start = int64(plane) * g.in_plane
+            best, best_index = lowest, int32(-1)
             for tap_d in range(g.kD):
-                d = np.int32(d_start + tap_d * g.dD)
+                d = int32(d_start + tap_d * g.dD)
                 if 0 <= d < g.D:
                     for tap_h in range(g.kH):
-                        h = np.int32(h_start + tap_h * g.dH)
+                        h = int32(h_start + tap_h * g.dH)
                         if 0 <= h < g.H:
                             for tap_w in range(g.kW):
-                                w = np.int32(w_start + tap_w * g.dW)
+                                w = int32(w_start + tap_w * g.dW)
                                 if 0 <= w < g.W:
-                                    index = np.int32((d * g.H + h) * g.W + w)
+                                    index = int32((d * g.H + h) * g.W + w)
                                     value = input[start + index]
                                     if best_index < 0 or wins(value, best):
                                         best, best_index = value, index
             output[i], indices[i] = best, best_index
-            i = np.int32(i + step)
+            i = int32(i + step)
 
     return target.Kernel(kernel, (dtype, dtype, np.dtype("int64"), "int32", Geometry), target.THREADS)
 
@@ -162,19 +161,19 @@ def backward(dtype: np.dtype) -> target.Kernel:
 
     def kernel(grad_output, indices, grad_input, size, g):
         reach_d, reach_h, reach_w = (g.kD - 1) * g.dD + 1, (g.kH - 1) * g.dH + 1, (g.kW - 1) * g.dW + 1
-        i, step = np.int32(cuda.grid(1)), np.int32(cuda.gridsize(1))
+        i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
         while i < size:
             plane = divide(i, g.in_plane_multiplier, g.in_plane_shift)
-            pixel = np.int32(i - plane * g.in_plane)
+            pixel = int32(i - plane * g.in_plane)
             row = divide(pixel, g.W_multiplier, g.W_shift)
             d = divide(row, g.H_multiplier, g.H_shift)
-            h, w = np.int32(row - d * g.H + g.pH), np.int32(pixel - row * g.W + g.pW)
-            d = np.int32(d + g.pD)
+            h, w = int32(row - d * g.H + g.pH), int32(pixel - row * g.W + g.pW)
+            d = int32(d + g.pD)
             first_h = first_window(h, reach_h, g.sH, g.sH_multiplier, g.sH_shift)
             first_w = first_window(w, reach_w, g.sW, g.sW_multiplier, g.sW_shift)
             end_h = end_window(h, g.sH_multiplier, g.sH_shift, g.oH)
             end_w = end_window(w, g.sW_multiplier, g.sW_shift, g.oW)
-            start = np.int64(plane) * g.out_plane
+            start = int64(plane) * g.out_plane
             total = zero
             for out_d in range(
                 first_window(d, reach_d, g.sD, g.sD_multiplier, g.sD_shift),
@@ -182,11 +181,11 @@ def backward(dtype: np.dtype) -> target.Kernel:
             ):
                 for out_h in range(first_h, end_h):
                     for out_w in range(first_w, end_w):
-                        place = start + np.int32((out_d * g.oH + out_h) * g.oW + out_w)
+                        place = start + int32((out_d * g.oH + out_h) * g.oW + out_w)
                         if indices[place] == pixel:
                             total += grad_output[place]
             grad_input[i] = total
-            i = np.int32(i + step)
+            i = int32(i + step)
 
     return target.Kernel(kernel, (dtype, np.dtype("int64"), dtype, "int32", Geometry), target.THREADS)
 
@@ -197,12 +196,12 @@ def gather(dtype: np.dtype) -> target.Kernel:
     zero = dtype.type(0)
 
     def kernel(input, indices, output, size, in_plane, out_plane_multiplier, out_plane_shift):
-        i, step = np.int32(cuda.grid(1)), np.int32(cuda.gridsize(1))
+        i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
         while i < size:
             index = indices[i]
-            start = np.int64(divide(i, out_plane_multiplier, out_plane_shift)) * in_plane
+            start = int64(divide(i, out_plane_multiplier, out_plane_shift)) * in_plane
             output[i] = input[start + index] if index >= 0 else zero
-            i = np.int32(i + step)
+            i = int32(i + step)
 
     parameters = (dtype, np.dtype("int64"), dtype, "int32", "int32", "int32", "int32")
     return target.Kernel(kernel, parameters, target.THREADS)
@@ -237,7 +236,7 @@ def _geometry(
         *dilation,
         in_plane,
         out_plane,
-        *(number for divisor in divisors for number in scalar.division(max(1, divisor))),
+        *(number for divisor in divisors for number in target.division(max(1, divisor))),
     )
 
 

@@ -18,6 +18,9 @@ from numba import config, cuda
 
 SIMULATOR = bool(config.ENABLE_CUDASIM)
 
+int32, uint32, int64 = (int, int, int) if SIMULATOR else (np.int32, np.uint32, np.int64)
+"""Casts, which keep index arithmetic in 32 bits: Numba would carry it on in 64. The simulator is faster without."""
+
 THREADS = 8 if SIMULATOR else 256
 """Threads per block of kernels in which a thread computes an element by itself."""
 
@@ -121,9 +124,10 @@ class Kernel:
         """Launch `grid` blocks on CuPy's current stream (the simulator returns when they are done)."""
         if SIMULATOR:
             pointers = (SimulatedPointer(a) if isinstance(a, np.ndarray) else a for a in arguments)
-            self._dispatcher[grid, self.threads](*pointers)
+            with _quick_switches():
+                self._dispatcher[grid, self.threads](*pointers)
         else:
-            pointers = (a.data.ptr if hasattr(a, "data") else a for a in arguments)
+            pointers = (a.data.ptr if hasattr(type(a), "__cuda_array_interface__") else a for a in arguments)
             self._dispatcher[grid, self.threads, current_stream()](*pointers)
 
     @functools.cached_property
@@ -279,6 +283,34 @@ def device(function: Callable[..., Any]) -> Any:
 def scalar(function: Any) -> Any:
     """Return a function of `nbtorch.kernels.scalar` as kernels call it; the simulator is faster without its JIT."""
     return getattr(function, "py_func", function) if SIMULATOR else function
+
+
+def division(divisor: int) -> tuple[int, int]:
+    """Return (multiplier, shift) with which `divide` divides numbers below 2³¹ by `divisor`.
+
+    With l = ceil(log2(divisor)) the quotient is floor(n·m / 2^(31+l)) for m = ceil(2^(31+l) / divisor), and m lies
+    between 2³¹ and 2³²; the multiplier is m - 2³¹, so that it fits into 31 bits. Granlund and Montgomery, "Division
+    by invariant integers using multiplication", 1994.
+    """
+    shift = (divisor - 1).bit_length()
+    return -(-(1 << (31 + shift)) // divisor) - (1 << 31), shift
+
+
+@device
+def divide(n, multiplier, shift):
+    """Return n // divisor for 0 <= n < 2³¹, given `division(divisor)`: one multiplication instead of a division."""
+    return int32(uint32(n + ((int64(n) * int64(multiplier)) >> 31)) >> shift)
+
+
+@contextlib.contextmanager
+def _quick_switches() -> Iterator[None]:
+    """Let Python's threads take turns often: the simulator's main thread polls, and else holds up those that work."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def _model_shared_alignment() -> None:
