@@ -157,6 +157,15 @@ class Shifts(NamedTuple):
     """Which positions of the kernel the shifts belong to."""
     target_first: int = 0
     target_step: int = 1
+    apart: bool = False
+    """Whether every tap has a phase of its own, shifted already: more to pack, but no junk between rows."""
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """For every tap, which phase its source positions lie in and how far along."""
+        if self.apart:
+            return [(shift, 0) for shift in self.shifts]
+        return [(shift % self.step, shift // self.step) for shift in self.shifts]
 
 
 class Problem(NamedTuple):
@@ -179,6 +188,13 @@ class Problem(NamedTuple):
     def taps(self) -> int:
         """The number of taps of the kernel that take part."""
         return int(np.prod([len(dimension.shifts) for dimension in self.dimensions]))
+
+    @property
+    def layouts(self) -> list["Problem"]:
+        """The problem as it is, and with the taps along a row kept apart."""
+        depth, height, width = self.dimensions
+        apart = self._replace(dimensions=(depth, height, width._replace(apart=True)))
+        return [self, apart] if len(width.shifts) > 1 else [self]
 
 
 # --- layout ------------------------------------------------------------------------------------------------------
@@ -203,8 +219,7 @@ def _even(count: int, most: int) -> int:
 def _axis(dimension: Shifts, box: int) -> Axis:
     """Lay out one dimension in boxes of so many outputs."""
     step, source = dimension.step, dimension.source
-    whole = [shift // step for shift in dimension.shifts] or [0]
-    residues = {shift % step for shift in dimension.shifts} or {0}
+    residues, whole = zip(*dimension.places or [(0, 0)], strict=True)
     first, span = min(whole), max(whole) - min(whole)
     extent = box + span
     if box == dimension.outputs:
@@ -212,7 +227,7 @@ def _axis(dimension: Shifts, box: int) -> Axis:
         zeros_after = min(extent - (ceil_div(source - residue, step) - first) for residue in residues)
         extent -= max(0, min(zeros_before, zeros_after, span))
     target = dimension.target_first, dimension.target_step
-    return Axis(dimension.outputs, source, step, first, len(residues), span, box, extent, *target)
+    return Axis(dimension.outputs, source, step, first, len(set(residues)), span, box, extent, *target)
 
 
 def _segmentation(box: Sequence[int], pitches: Sequence[int], lanes: int) -> tuple[int, int]:
@@ -296,13 +311,10 @@ def _terms(problem: Problem, gather: Gather) -> tuple[np.ndarray, np.ndarray, np
     for row, axis, dimension, pitch, phase_pitch in zip(
         residues, axes, problem.dimensions, pitches, (*phase_pitches, gather.phase_pitch), strict=True
     ):
-        used = sorted({shift % axis.step for shift in dimension.shifts}) or [0]
+        used = sorted({residue for residue, _ in dimension.places}) or [0]
         row[: len(used)] = used
         along.append(
-            [
-                used.index(shift % axis.step) * phase_pitch + (shift // axis.step - axis.first) * pitch
-                for shift in dimension.shifts
-            ]
+            [used.index(residue) * phase_pitch + (whole - axis.first) * pitch for residue, whole in dimension.places]
         )
     _, kernel_h, kernel_w = problem.kernel_size
     places = itertools.product(*(dimension.taps for dimension in problem.dimensions))
@@ -369,22 +381,41 @@ def _share_out(counts: Sequence[int], sizes: list[int], others: int, workers: in
     return sizes
 
 
+def _cost(gather: Gather, row_ranges: int) -> float:
+    """Estimate the processor cycles of an offset GEMM or its dot products; good enough to compare two layouts."""
+    phases = gather.depth.phases * gather.height.phases * gather.width.phases
+    lines = phases * gather.box_images * gather.depth.extent * gather.height.extent
+    packing = row_ranges * lines * (3 + 2 * ceil_div(gather.row_pitch, gather.lanes))
+    arithmetic = 0.5 * gather.v_pitch / gather.lanes * gather.rows * gather.taps
+    return gather.boxes * gather.channels * (packing + arithmetic)
+
+
+def _fit(problem: Problem, channel_block: int, row_block: int, rows: int, row_ranges: int) -> tuple[Problem, list[int]]:
+    """Choose between the layouts of a problem, and the box that fits into scratch memory beside `rows` rows of V."""
+    best = None
+    for layout in problem.layouts:
+
+        def fits(box: Sequence[int], layout: Problem = layout) -> bool:
+            gather = _lay_out(layout, box, channel_block, row_block)
+            elements = gather.x_size + rows * gather.v_pitch
+            return gather.v_pitch <= MAX_COLUMNS + 64 and elements * layout.itemsize <= SCRATCH_BYTES
+
+        box = _shrink(layout.counts, fits)
+        cost = _cost(_lay_out(layout, box, channel_block, row_block), row_ranges)
+        if best is None or cost < best[0]:
+            best = (cost, layout, box)
+    assert best is not None
+    return best[1:]
+
+
 def _plan_gemm(problem: Problem, workers: int) -> Plan:
     """Choose boxes and blocks for a forward pass or a gradient of the input."""
     simd = host_simd()
     panels = max(1, ceil_div(problem.rows, simd.rows))
     task_panels = _even(panels, max(1, BLOCK_ROWS // simd.rows))
     channel_block = _even(problem.channels, max(1, BLOCK_TERMS // max(1, problem.taps)))
-
-    def rows_of(panels_of_task: int) -> int:
-        return min(problem.rows, panels_of_task * simd.rows)
-
-    def fits(box: Sequence[int]) -> bool:
-        gather = _lay_out(problem, box, channel_block, task_panels)
-        elements = gather.x_size + rows_of(task_panels) * gather.v_pitch
-        return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= SCRATCH_BYTES
-
-    box = _shrink(problem.counts, fits)
+    rows = min(problem.rows, task_panels * simd.rows)
+    problem, box = _fit(problem, channel_block, task_panels, rows, ceil_div(panels, task_panels))
     if workers > 1:
         image, *rest = box
         counts = (problem.images, panels, *problem.counts[1:])
@@ -392,22 +423,18 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
         box = [image, *rest]
     gather = _lay_out(problem, box, channel_block, task_panels)
     tasks = problem.groups * ceil_div(panels, task_panels) * gather.boxes
-    scratch = _odd_lines(gather.x_size + (rows_of(task_panels) + 1) * gather.v_pitch, problem.itemsize)
+    scratch = _odd_lines(gather.x_size + (rows + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, tasks, workers, scratch)
 
 
 def _plan_dots(problem: Problem, workers: int) -> Plan:
     """Choose boxes, blocks and chunks for a gradient of the weight; they depend on shapes alone, not on `workers`."""
     block = 64 if problem.taps < 4 else 32
-    row_block, channel_block = _even(problem.rows, block), _even(problem.channels, block)
-
-    def fits(box: Sequence[int]) -> bool:
-        gather = _lay_out(problem, box, channel_block, row_block)
-        elements = gather.x_size + row_block * gather.v_pitch
-        return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= SCRATCH_BYTES
-
-    box = _shrink(problem.counts, fits)
-    pieces = problem.groups * ceil_div(problem.rows, row_block) * ceil_div(problem.channels, channel_block)
+    row_block = _even(problem.rows, block)
+    channel_block = _even(problem.channels, min(block, max(1, 2 * BLOCK_TERMS // problem.taps)))
+    row_blocks = ceil_div(problem.rows, row_block)
+    problem, box = _fit(problem, channel_block, row_block, row_block, row_blocks)
+    pieces = problem.groups * row_blocks * ceil_div(problem.channels, channel_block)
     chunks = max(1, min(_box_count(problem.counts, box), ceil_div(GRAD_WEIGHT_TASKS, pieces)))
     gather = _lay_out(problem, box, channel_block, row_block, chunks)
     scratch = _odd_lines(gather.x_size + (row_block + 1) * gather.v_pitch, problem.itemsize)
