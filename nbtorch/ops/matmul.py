@@ -5,10 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd.graph import Node
-from ..device import array_module
+from ..device import allocate, array_module, kernels_for
+from ..device import device as Device
 from ..tensor import Tensor, method
 from .arithmetic import add, mul, unbroadcast
-from .operands import require_same_device, require_tensor
+from .operands import broadcast_shape, require_same_device, require_tensor
+
+
+def product(a: Any, b: Any, where: Device) -> Any:
+    """Return the product of two arrays of matrices that broadcast; half precision is computed in float32."""
+    if a.dtype.kind != "f":
+        return array_module(where).matmul(a, b)
+    if a.dtype.itemsize == 2:
+        return product(a.astype("f4"), b.astype("f4"), where).astype(a.dtype)
+    stack = broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
+    if stack:
+        a, b = (array_module(where).broadcast_to(m, (*stack, *m.shape[-2:])) for m in (a, b))
+    output = allocate((*stack, a.shape[-2], b.shape[-1]), a.dtype, where)
+    kernels_for(where, "gemm").matmul(a, b, output)
+    return output
 
 
 class MatMul(Node):
@@ -21,9 +36,7 @@ class MatMul(Node):
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
-        if a.dtype.kind == "f" and a.dtype.itemsize == 2:
-            return array_module(self.where).matmul(a.astype("f4"), b.astype("f4")).astype(a.dtype)
-        return array_module(self.where).matmul(a, b)
+        return product(a, b, self.where)
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -184,13 +197,10 @@ class Linear(Node):
     fresh_gradients = True
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
-        rows = x.reshape(-1, x.shape[-1])
-        if x.dtype.itemsize == 2:
-            rows, weight = rows.astype("f4"), weight.astype("f4")
-        result = array_module(self.where).matmul(rows, weight.T)
+        result = product(x.reshape(-1, x.shape[-1]), weight.T, self.where)
         if bias is not None:
             result += bias
-        return result.astype(x.dtype, copy=False).reshape(*x.shape[:-1], weight.shape[0])
+        return result.reshape(*x.shape[:-1], weight.shape[0])
 
     def backward(self, grad: Tensor) -> Any:
         x, weight = self.saved_tensors

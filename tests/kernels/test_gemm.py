@@ -1,0 +1,57 @@
+"""Matrix products against NumPy in float64, in every layout and on both sides of the switch to BLAS."""
+
+import numpy as np
+import pytest
+
+from nbtorch.kernels.cpu import gemm
+
+
+def laid_out(array, layout):
+    if layout == "transposed":
+        return np.asfortranarray(array)
+    if layout == "strided":
+        roomy = np.zeros(tuple(2 * n for n in array.shape), array.dtype)
+        roomy[::2, ::2] = array
+        return roomy[::2, ::2]
+    return array
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("b_layout", ["plain", "transposed", "strided"])
+@pytest.mark.parametrize("a_layout", ["plain", "transposed", "strided"])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 700, 301), (65, 63, 67), (701, 1, 331), (130, 257, 9)])
+def test_values(shape, a_layout, b_layout, dtype):
+    n, m, p = shape
+    generator = np.random.default_rng(n)
+    a = laid_out(generator.standard_normal((n, m)).astype(dtype), a_layout)
+    b = laid_out(generator.standard_normal((m, p)).astype(dtype), b_layout)
+    output = np.full((n, p), np.nan, dtype)
+    gemm.matmul(a, b, output)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(output, a.astype(np.float64) @ b.astype(np.float64), rtol=tolerance, atol=tolerance * m**0.5)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (1000, 0, 1000)])
+def test_empty(shape):
+    n, m, p = shape
+    output = np.full((n, p), np.nan)
+    gemm.matmul(np.ones((n, m)), np.ones((m, p)), output)
+    assert (output == 0).all()
+
+
+def test_stacks():
+    generator = np.random.default_rng(0)
+    a, b = generator.standard_normal((2, 3, 80, 70)), generator.standard_normal((2, 3, 70, 60))
+    output = np.empty((2, 3, 80, 60))
+    gemm.matmul(a, b, output)
+    np.testing.assert_allclose(output, a @ b, rtol=1e-12, atol=1e-12)
+
+
+def test_infinity_and_nan_pass():
+    a, b = np.ones((80, 60)), np.ones((60, 90))
+    a[3, 5], b[7, 2] = np.inf, np.nan
+    for left in (a, np.asfortranarray(a)):
+        for right in (b, np.asfortranarray(b)):
+            output = np.empty((80, 90))
+            gemm.matmul(left, right, output)
+            assert np.array_equal(output, a @ b, equal_nan=True)
