@@ -549,7 +549,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     return self._assign(Copy()(self, source))
 
 
-def _in_place(name: str, operation: Callable[..., Tensor]) -> None:
+def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     """Install `name`, which assigns the result of an operation to its first operand."""
 
     def assign(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -580,13 +580,13 @@ def _install_operators() -> None:
         _operator(f"__{name}__", operation)
         _operator(f"__r{name}__", lambda a, b, operation=operation: operation(b, a))
         in_place = f"{operation.__name__}_"
-        _in_place(in_place, operation)
+        install_in_place(in_place, operation)
         _operator(f"__i{name}__", getattr(Tensor, in_place))
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
         _operator(f"__{name}__", operation)
-        _in_place(f"{name}_", operation)
+        install_in_place(f"{name}_", operation)
     for operation in (neg, masked_fill, maximum, minimum):
-        _in_place(f"{operation.__name__}_", operation)
+        install_in_place(f"{operation.__name__}_", operation)
     method(neg, name="__neg__")
     method(bitwise_not, name="__invert__")
     method(lambda self: self, name="__pos__")

@@ -14,7 +14,7 @@ from .operands import require_tensor, scalar_tensor, to_floating_point
 
 
 class Pointwise(Node):
-    """A function `y = f(x)`; subclasses are made by `_declare`."""
+    """A function `y = f(x)`; subclasses are made by `declare`."""
 
     formula: Callable[..., Any]
     derivative: Callable[..., Any]
@@ -26,7 +26,7 @@ class Pointwise(Node):
         return grad * self.derivative(*self.saved_tensors)
 
 
-def _declare(
+def declare(
     name: str,
     doc: str,
     formula: Callable[[Any, Any], Any],
@@ -69,37 +69,37 @@ def _zeros(x: Tensor) -> Tensor:
     return x._filled_like(0)
 
 
-exp = _declare("exp", "Return e to the power of the elements.", lambda xp, x: xp.exp(x), from_output=lambda y: y)
-expm1 = _declare("expm1", "Return `exp(x) - 1`, accurate near 0.", lambda xp, x: xp.expm1(x), from_output=lambda y: y + 1)
-log = _declare("log", "Return the natural logarithm.", lambda xp, x: xp.log(x), from_input=lambda x: 1 / x)
-log2 = _declare(
+exp = declare("exp", "Return e to the power of the elements.", lambda xp, x: xp.exp(x), from_output=lambda y: y)
+expm1 = declare("expm1", "Return `exp(x) - 1`, accurate near 0.", lambda xp, x: xp.expm1(x), from_output=lambda y: y + 1)
+log = declare("log", "Return the natural logarithm.", lambda xp, x: xp.log(x), from_input=lambda x: 1 / x)
+log2 = declare(
     "log2", "Return the logarithm to base 2.", lambda xp, x: xp.log2(x), from_input=lambda x: 1 / (x * math.log(2))
 )
-log10 = _declare(
+log10 = declare(
     "log10", "Return the logarithm to base 10.", lambda xp, x: xp.log10(x), from_input=lambda x: 1 / (x * math.log(10))
 )
-log1p = _declare("log1p", "Return `log(1 + x)`, accurate near 0.", lambda xp, x: xp.log1p(x), from_input=lambda x: 1 / (x + 1))
-sqrt = _declare("sqrt", "Return the square root.", lambda xp, x: xp.sqrt(x), from_output=lambda y: 0.5 / y)
-rsqrt = _declare(
+log1p = declare("log1p", "Return `log(1 + x)`, accurate near 0.", lambda xp, x: xp.log1p(x), from_input=lambda x: 1 / (x + 1))
+sqrt = declare("sqrt", "Return the square root.", lambda xp, x: xp.sqrt(x), from_output=lambda y: 0.5 / y)
+rsqrt = declare(
     "rsqrt", "Return one over the square root.", lambda xp, x: 1 / xp.sqrt(x), from_output=lambda y: -0.5 * y * y * y
 )
-reciprocal = _declare(
+reciprocal = declare(
     "reciprocal", "Return one over the elements.", lambda xp, x: xp.reciprocal(x), from_output=lambda y: -y * y
 )
-sin = _declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: cos(x))
-cos = _declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
-tan = _declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
-tanh = _declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
-square = _declare(
+sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: cos(x))
+cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
+tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
+tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
+square = declare(
     "square", "Return the square.", lambda xp, x: xp.multiply(x, x), from_input=lambda x: 2 * x, keeps_integers=True
 )
-abs = _declare(
+abs = declare(
     "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: sign(x), keeps_integers=True
 )
-sign = _declare("sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
-floor = _declare("floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True)
-ceil = _declare("ceil", "Return the elements rounded up.", lambda xp, x: xp.ceil(x), from_input=_zeros, keeps_integers=True)
-trunc = _declare(
+sign = declare("sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
+floor = declare("floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True)
+ceil = declare("ceil", "Return the elements rounded up.", lambda xp, x: xp.ceil(x), from_input=_zeros, keeps_integers=True)
+trunc = declare(
     "trunc", "Return the elements rounded towards zero.", lambda xp, x: xp.trunc(x), from_input=_zeros, keeps_integers=True
 )
 
@@ -110,7 +110,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay)) + 0 * x
 
 
-sigmoid = _declare(
+sigmoid = declare(
     "sigmoid", "Return `1 / (1 + exp(-x))`.", lambda xp, x: _sigmoid(xp, x).astype(x.dtype), from_output=lambda y: y * (1 - y)
 )
 absolute = abs

@@ -17,7 +17,7 @@ from .arithmetic import Where, maximum, minimum
 from .operands import broadcast_shape, normalize_dims, require_tensor, scalar_tensor, to_dtype, to_floating_point
 
 
-def _return_type(name: str, *fields: str) -> Any:
+def return_type(name: str, *fields: str) -> Any:
     """Return a named tuple that prints as PyTorch's return types."""
 
     def show(self: Any) -> str:
@@ -27,8 +27,8 @@ def _return_type(name: str, *fields: str) -> Any:
     return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": show})
 
 
-max_result = _return_type("max", "values", "indices")
-min_result = _return_type("min", "values", "indices")
+max_result = return_type("max", "values", "indices")
+min_result = return_type("min", "values", "indices")
 
 
 def _kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
