@@ -34,6 +34,9 @@ BLOCK_ROWS = 256
 GRAD_WEIGHT_TASKS = 32
 """How many independent pieces the gradient of the weight is cut into at least, where the batch allows it."""
 
+GRAD_WEIGHT_SHARES = 4
+"""A gradient of the weight is cut into a multiple of so many tasks, or many, so that threads share them evenly."""
+
 
 class Axis(NamedTuple):
     """One spatial dimension of a gather: output j reads `source[j * step + shift]` for the shift of every tap."""
@@ -382,7 +385,7 @@ def _share_out(counts: Sequence[int], sizes: list[int], others: int, workers: in
 
 
 def _cost(gather: Gather, row_ranges: int) -> float:
-    """Estimate the processor cycles of an offset GEMM or its dot products; good enough to compare two layouts."""
+    """Estimate the processor cycles of an offset GEMM, well enough to compare two layouts."""
     phases = gather.depth.phases * gather.height.phases * gather.width.phases
     lines = phases * gather.box_images * gather.depth.extent * gather.height.extent
     packing = row_ranges * lines * (3 + 2 * ceil_div(gather.row_pitch, gather.lanes))
@@ -390,22 +393,15 @@ def _cost(gather: Gather, row_ranges: int) -> float:
     return gather.boxes * gather.channels * (packing + arithmetic)
 
 
-def _fit(problem: Problem, channel_block: int, row_block: int, rows: int, row_ranges: int) -> tuple[Problem, list[int]]:
-    """Choose between the layouts of a problem, and the box that fits into scratch memory beside `rows` rows of V."""
-    best = None
-    for layout in problem.layouts:
+def _fit(problem: Problem, channel_block: int, row_block: int, rows: int) -> list[int]:
+    """Return the box of a problem that fits into scratch memory beside `rows` rows of V."""
 
-        def fits(box: Sequence[int], layout: Problem = layout) -> bool:
-            gather = _lay_out(layout, box, channel_block, row_block)
-            elements = gather.x_size + rows * gather.v_pitch
-            return gather.v_pitch <= MAX_COLUMNS + 64 and elements * layout.itemsize <= SCRATCH_BYTES
+    def fits(box: Sequence[int]) -> bool:
+        gather = _lay_out(problem, box, channel_block, row_block)
+        elements = gather.x_size + rows * gather.v_pitch
+        return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= SCRATCH_BYTES
 
-        box = _shrink(layout.counts, fits)
-        cost = _cost(_lay_out(layout, box, channel_block, row_block), row_ranges)
-        if best is None or cost < best[0]:
-            best = (cost, layout, box)
-    assert best is not None
-    return best[1:]
+    return _shrink(problem.counts, fits)
 
 
 def _plan_gemm(problem: Problem, workers: int) -> Plan:
@@ -415,7 +411,9 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
     task_panels = _even(panels, max(1, BLOCK_ROWS // simd.rows))
     channel_block = _even(problem.channels, max(1, BLOCK_TERMS // max(1, problem.taps)))
     rows = min(problem.rows, task_panels * simd.rows)
-    problem, box = _fit(problem, channel_block, task_panels, rows, ceil_div(panels, task_panels))
+    row_ranges = ceil_div(panels, task_panels)
+    layouts = [(layout, _fit(layout, channel_block, task_panels, rows)) for layout in problem.layouts]
+    problem, box = min(layouts, key=lambda pair: _cost(_lay_out(*pair, channel_block, task_panels), row_ranges))
     if workers > 1:
         image, *rest = box
         counts = (problem.images, panels, *problem.counts[1:])
@@ -433,9 +431,11 @@ def _plan_dots(problem: Problem, workers: int) -> Plan:
     row_block = _even(problem.rows, block)
     channel_block = _even(problem.channels, min(block, max(1, 2 * BLOCK_TERMS // problem.taps)))
     row_blocks = ceil_div(problem.rows, row_block)
-    problem, box = _fit(problem, channel_block, row_block, row_block, row_blocks)
     pieces = problem.groups * row_blocks * ceil_div(problem.channels, channel_block)
-    chunks = max(1, min(_box_count(problem.counts, box), ceil_div(GRAD_WEIGHT_TASKS, pieces)))
+    box = _fit(problem, channel_block, row_block, row_block)
+    box = _share_out(problem.counts, box, pieces, GRAD_WEIGHT_SHARES)
+    boxes = _box_count(problem.counts, box)
+    chunks = ceil_div(boxes, ceil_div(boxes, min(boxes, ceil_div(GRAD_WEIGHT_TASKS, pieces))))
     gather = _lay_out(problem, box, channel_block, row_block, chunks)
     scratch = _odd_lines(gather.x_size + (row_block + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, chunks * pieces, workers, scratch)
