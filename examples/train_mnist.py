@@ -29,6 +29,7 @@ import nbtorch.nn as nn
 import nbtorch.nn.functional as F
 import nbtorch.optim as optim
 from nbtorch import warmup
+from nbtorch.device import simulating
 
 DEFAULTS = {"epochs": 15, "batch_size": 32, "lr": 0.03, "seed": 0, "limit": None, "data": None}
 """What is not given on the command line comes from the checkpoint that is resumed, else from here."""
@@ -134,6 +135,8 @@ def evaluate(model: nn.Module, data: digits.Digits, device: torch.device) -> tup
 
 def compile_kernels(batch_sizes: set[int], evaluation_sizes: set[int], device: torch.device) -> None:
     """Run the network once on blank images of the sizes to come, with a display as long as kernels compile."""
+    if device.type == "cuda" and simulating():  # nothing is compiled there
+        return
     with warmup.showing():
         model = LeNet().to(device)
         optimizer = make_optimizer(model, 0.0)
@@ -158,13 +161,13 @@ def make_optimizer(model: nn.Module, lr: float) -> optim.Optimizer:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options that were given; those that were not are None."""
 
-    def positive(text: str) -> int:
+    def whole_number(text: str) -> int:
         value = int(text)
         if value < 1:
             raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
         return value
 
-    def rate(text: str) -> float:
+    def number(text: str) -> float:
         value = float(text)
         if not 0 < value < math.inf:
             raise argparse.ArgumentTypeError(f"must be a positive number, got {text}")
@@ -178,13 +181,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description="Train a LeNet on handwritten digits.")
     parser.add_argument(
-        "--epochs", type=positive, help=f"passes over the images, in all (default: {DEFAULTS['epochs']})"
+        "--epochs", type=whole_number, help=f"passes over the images, in all (default: {DEFAULTS['epochs']})"
     )
-    parser.add_argument("--batch-size", type=positive, help=f"images per step (default: {DEFAULTS['batch_size']})")
-    parser.add_argument("--lr", type=rate, help=f"learning rate of the first epoch (default: {DEFAULTS['lr']})")
+    parser.add_argument("--batch-size", type=whole_number, help=f"images per step (default: {DEFAULTS['batch_size']})")
+    parser.add_argument("--lr", type=number, help=f"learning rate of the first epoch (default: {DEFAULTS['lr']})")
     parser.add_argument("--device", help="cpu or cuda (default: NBTORCH_DEVICE, else cpu)")
     parser.add_argument("--seed", type=seed, help=f"the same seed gives the same numbers (default: {DEFAULTS['seed']})")
-    parser.add_argument("--limit", type=positive, help="train and test on so many images only")
+    parser.add_argument("--limit", type=whole_number, help="train and test on so many images only")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="go on from this checkpoint")
     parser.add_argument("--output", type=Path, default=Path("runs/mnist"), metavar="DIR", help="default: runs/mnist")
     parser.add_argument(

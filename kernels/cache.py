@@ -126,7 +126,7 @@ class KernelCache(_Cache):
     """The compiled overloads of one function, given to a Numba dispatcher in the place of its own cache."""
 
     _warned = False
-    _opened: set[Path] = set()  # noqa: RUF012 - shared on purpose: folders that this process has marked as in use
+    _opened: set[Path] = set()
 
     def __init__(self, function: Callable, options: dict[str, Any]) -> None:
         self._function = function

@@ -1,7 +1,7 @@
 """Sizes: what a convolution or a pooling makes of an input's extents, and the checks on its arguments.
 
 Plain Python on tuples, one entry per spatial dimension, for any rank. Every function raises `RuntimeError`, as PyTorch
-does for an impossible size, with a text that names the calling operation, the argument, what it expects and what it got.
+does for an impossible size, with a text that names the operation, the argument, what it expects and what it got.
 """
 
 from collections.abc import Sequence
@@ -125,6 +125,7 @@ def pool_output_size(
     if any(n < 1 for n in output_size):
         raise RuntimeError(
             f"{operation}: the output would be empty, got output extents {tuple(output_size)} from input extents"
-            f" {tuple(input_size)}, kernel_size {tuple(kernel_size)}, padding {tuple(padding)}, dilation {tuple(dilation)}"
+            f" {tuple(input_size)}, kernel_size {tuple(kernel_size)}, padding {tuple(padding)},"
+            f" dilation {tuple(dilation)}"
         )
     return tuple(output_size)

@@ -3,7 +3,6 @@
 `import nbtorch as torch` is all that a PyTorch script of this scope changes.
 """
 
-
 from . import autograd as autograd
 from . import dtypes as dtypes
 from . import ops as ops

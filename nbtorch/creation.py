@@ -31,7 +31,9 @@ def _inferred_dtype(array: np.ndarray) -> dtypes.dtype:
     raise TypeError(f"tensor: could not infer the type of data, expected numbers or booleans, got {array.dtype}")
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """Return a tensor with a copy of `data`.
 
     Args:
@@ -72,7 +74,9 @@ def _array_of(data: Any, dtype: dtypes.dtype | None, where: Device) -> Any:
     try:
         values = np.array(_plain(data))
     except ValueError:
-        raise ValueError("expected sequences of equal lengths in every dimension: the nested lists are ragged") from None
+        raise ValueError(
+            "expected sequences of equal lengths in every dimension: the nested lists are ragged"
+        ) from None
     if values.size == 0 and dtype is None:
         dtype = dtypes.get_default_dtype()
     if values.dtype.kind not in "biuf":
@@ -99,14 +103,20 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype=dtype, device=device)
 
 
-def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
     """Return `obj` as a tensor; `copy` forces (True) or forbids (False) a copy."""
     result = as_tensor(obj, dtype, device)
     shares = isinstance(obj, (Tensor, np.ndarray)) and (
-        result is obj or (isinstance(obj, np.ndarray) and result._array is obj) or result._array is getattr(obj, "_array", None)
+        result is obj
+        or (isinstance(obj, np.ndarray) and result._array is obj)
+        or result._array is getattr(obj, "_array", None)
     )
     if copy is False and not shares:
-        raise ValueError("can't alias arbitrary sequence into a tensor: asarray got copy=False for data that must be copied")
+        raise ValueError(
+            "can't alias arbitrary sequence into a tensor: asarray got copy=False for data that must be copied"
+        )
     if copy and shares:
         result = result.detach().clone()
     return result.detach().requires_grad_() if requires_grad else result
@@ -125,7 +135,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if any(step < 0 for step in ndarray.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not"
-            " currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+            " currently supported. (You can work around this by making a copy of your array with array.copy().)"
         )
     if not ndarray.flags.writeable:
         warnings.warn(
@@ -187,7 +197,9 @@ def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_
     return ones(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return a tensor in the shape, type and device of `input` whose elements are all `fill_value`."""
     return full(input.shape, fill_value, requires_grad=requires_grad, **_like(input, dtype, device))
 
@@ -253,7 +265,14 @@ def _install_new() -> None:
     """Install `new_zeros` and its like: another shape, this tensor's type and device."""
     for name, make in (("zeros", zeros), ("ones", ones), ("empty", empty)):
 
-        def new(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, make: Any = make) -> Tensor:
+        def new(
+            self: Tensor,
+            *size: Any,
+            dtype: Any = None,
+            device: Any = None,
+            requires_grad: bool = False,
+            make: Any = make,
+        ) -> Tensor:
             return make(*size, requires_grad=requires_grad, **_like(self, dtype, device))
 
         new.__name__ = f"new_{name}"
@@ -265,12 +284,16 @@ _install_new()
 
 
 @method
-def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_full(
+    self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return a tensor of another shape filled with a value, in this tensor's type and device."""
     return full(size, fill_value, requires_grad=requires_grad, **_like(self, dtype, device))
 
 
 @method
-def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return a copy of `data` in this tensor's type and device."""
     return tensor(data, requires_grad=requires_grad, **_like(self, dtype, device))

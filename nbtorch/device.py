@@ -23,10 +23,13 @@ class device:
     """A device: `device("cpu")`, `device("cuda")`, `device("cuda", 0)`, `device("cuda:0")`."""
 
     __slots__ = ("index", "type")
+    index: int | None
+    type: str
 
     def __init__(self, type: str | device, index: int | None = None) -> None:
         if isinstance(type, device):
-            type, index = type.type, type.index
+            index = type.index
+            type = type.type
         if not isinstance(type, str):
             raise TypeError(f"device: type must be a string such as 'cpu' or 'cuda:0', got {type!r}")
         name, colon, number = type.partition(":")
@@ -142,7 +145,7 @@ def kernels_for(where: device, family: str) -> Any:
 
 
 def _references_of_an_idle_owner() -> int:
-    """Count the references that `BufferPool._take` sees on an array only its list holds (it varies with the interpreter)."""
+    """Count the references that `BufferPool._take` sees on an idle array; the number varies with the interpreter."""
     owners = [np.empty(1)]
     for owner in owners:
         count = sys.getrefcount(owner)

@@ -6,6 +6,7 @@ Reprs print PyTorch's names (`torch.float32`), so that output compares equal wit
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ class dtype:
 
     __slots__ = ("_rank", "is_complex", "is_floating_point", "itemsize", "name", "numpy")
 
-    def __init__(self, name: str, numpy_dtype: Any, rank: int) -> None:
+    def __init__(self, name: str, numpy_dtype: Any, rank: builtins.int) -> None:
         self.name = name
         self.numpy = np.dtype(numpy_dtype)
         self.itemsize = self.numpy.itemsize
@@ -31,14 +32,14 @@ class dtype:
         return self.name
 
     @property
-    def is_signed(self) -> bool:
+    def is_signed(self) -> builtins.bool:
         """Whether values may be negative."""
         return self.numpy.kind in "ifc"
 
     @property
-    def category(self) -> int:
+    def category(self) -> builtins.int:
         """0 for bool, 1 for integers, 2 for floating point, 3 for complex: the first criterion of promotion."""
-        return "b iu f c".split().index(next(kinds for kinds in "b iu f c".split() if self.numpy.kind in kinds))
+        return ["b", "iu", "f", "c"].index(next(kinds for kinds in ["b", "iu", "f", "c"] if self.numpy.kind in kinds))
 
 
 # The rank orders the types of one category by what they can hold; uint8 stands apart (see `_promote_pair`).

@@ -68,28 +68,26 @@ def set_printoptions(
 def _element_formatter(values: np.ndarray) -> tuple[Callable[[Any], str], int]:
     """Return a function that prints one element, and the width that it pads to."""
     if values.dtype.kind == "b" or values.dtype.kind in "iu":
-        width = max((len(str(v)) for v in values.ravel().tolist()), default=0)
+        width = max((len(str(v)) for v in values.ravel().tolist()), default=1)
         return (lambda v: f"{v!s:>{width}}"), width
     return _float_formatter(values)
 
 
 def _float_formatter(values: np.ndarray) -> tuple[Callable[[Any], str], int]:
-    # Magnitudes are compared as float64, as PyTorch does, so that 1e-4 in float32 counts as below 1e-4 only if it is.
+    """As PyTorch does, choose notation and width by the finite elements that are not zero, compared as float64."""
     flat = values.ravel().astype(np.float64)
-    nonzero = np.abs(flat[np.isfinite(flat) & (flat != 0)])
+    flat = flat[np.isfinite(flat) & (flat != 0)]
     precision = _options.precision
-    if not nonzero.size:
-        width = max((len(_float_text(v, 0, False, True)) for v in flat.tolist()), default=0)
-        return (lambda v: f"{_float_text(float(v), 0, False, True):>{width}}"), width
-    largest, smallest = nonzero.max(), nonzero.min()
-    integral = bool((nonzero == np.ceil(nonzero)).all())
-    wide = largest / smallest > 1000.0 or largest > 1.0e8
-    scientific = wide if integral else wide or smallest < 1.0e-4
-    if _options.sci_mode is not None:
-        scientific = _options.sci_mode
-    point = integral and not scientific
-    width = max(len(_float_text(v, precision, scientific, point)) for v in flat.tolist())
-    return (lambda v: f"{_float_text(float(v), precision, scientific, point):>{width}}"), width
+    if not flat.size:
+        return (lambda v: _float_text(v, 0, False, True)), 1
+    magnitudes = np.abs(flat)
+    largest, smallest = float(magnitudes.max()), float(magnitudes.min())
+    scientific = _options.sci_mode
+    if scientific is None:
+        scientific = largest / smallest > 1000.0 or largest > 1.0e8 or smallest < 1.0e-4
+    integral = not scientific and bool((flat == np.ceil(flat)).all())
+    width = max(len(_float_text(v, precision, scientific, integral)) for v in flat.tolist())
+    return (lambda v: f"{_float_text(v, precision, scientific, integral):>{width}}"), width
 
 
 def _float_text(value: float, precision: int, scientific: bool, integral: bool) -> str:
@@ -133,7 +131,7 @@ def _nested_text(values: np.ndarray, indent: int, summarise: bool, text: Callabl
     if summarise and len(values) > 2 * edge:
         rows = [*values[:edge], None, *values[len(values) - edge :]]
     parts = ["..." if row is None else _nested_text(row, indent + 1, summarise, text, width) for row in rows]
-    return "[" + (",\n" * (values.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
+    return "[" + ("," + "\n" * (values.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
 def _values_text(values: np.ndarray, indent: int) -> str:
@@ -161,8 +159,11 @@ def tensor_text(tensor: Tensor, prefix: str = "tensor(") -> str:
             suffixes.append(f"size={tuple(values.shape)}")
         if tensor.dtype is not dtypes.get_default_dtype():
             suffixes.append(f"dtype={tensor.dtype}")
-    elif not expected:
-        suffixes.append(f"dtype={tensor.dtype}")
+    else:
+        if not _options.edgeitems:
+            suffixes.append(f"size={tuple(values.shape)}")
+        if not expected:
+            suffixes.append(f"dtype={tensor.dtype}")
     body = _values_text(values, indent)
     node = tensor.grad_fn
     if node is not None:

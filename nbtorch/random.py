@@ -47,7 +47,9 @@ class Generator:
                 state["state"]["counter"],
                 state["state"]["key"],
                 state["buffer"],
-                np.array([state["buffer_pos"], state["has_uint32"], state["uinteger"], self._seed % (1 << 64)], np.uint64),
+                np.array(
+                    [state["buffer_pos"], state["has_uint32"], state["uinteger"], self._seed % (1 << 64)], np.uint64
+                ),
             ]
         ).astype(np.uint64)
         return Tensor._wrap(words.view(np.uint8).copy())
@@ -199,7 +201,9 @@ def _fill_in_place(self: Tensor, values: np.ndarray) -> Tensor:
 
 
 @method
-def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None, **names: float) -> Tensor:
+def uniform_(
+    self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None, **names: float
+) -> Tensor:
     """Fill with numbers uniform in [a, b); PyTorch's names `from` and `to` are accepted."""
     a, b = names.get("from", a), names.get("to", b)
     if a > b:
@@ -233,7 +237,9 @@ def random_(self: Tensor, low: int = 0, high: int | None = None, *, generator: G
     return _fill_in_place(self, np.asarray(numpy_generator(generator).integers(low, high, self._array.shape)))
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any) -> Tensor:
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any
+) -> Tensor:
     """Return normal numbers with means and standard deviations given as numbers or tensors."""
     shape = size if size is not None else (mean if isinstance(mean, Tensor) else std).shape
     return randn(*shape, generator=generator, **options) * std + mean

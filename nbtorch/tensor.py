@@ -100,7 +100,9 @@ class Tensor:
         if where is _cpu:
             tensor._array = array if type(array) is _ndarray else np.asarray(array)
         else:
-            tensor._array = array if hasattr(array, "strides") and not isinstance(array, np.generic) else np.asarray(array)
+            tensor._array = (
+                array if hasattr(array, "strides") and not isinstance(array, np.generic) else np.asarray(array)
+            )
             tensor._device = where
         return tensor
 
@@ -136,7 +138,6 @@ class Tensor:
     @property
     def _xp(self) -> Any:
         return array_module(self._device)
-
 
     @property
     def shape(self) -> Size:
@@ -237,7 +238,6 @@ class Tensor:
             return 0
         return (self.data_ptr() - self._base.data_ptr()) // self.element_size()
 
-
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
@@ -287,7 +287,9 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
             if value._device != self._device or value.dtype is not self.dtype:
                 raise RuntimeError(
                     f"assigned grad has data of a different type: expected {self.dtype} on {self._device},"
@@ -295,7 +297,8 @@ class Tensor:
                 )
             if value._array.shape != self._array.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {tuple(self.shape)}, got {tuple(value.shape)}"
+                    f"assigned grad has data of a different size: expected {tuple(self.shape)},"
+                    f" got {tuple(value.shape)}"
                 )
         self._grad = value
 
@@ -382,7 +385,6 @@ class Tensor:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         return add_hook(self, "_post_accumulate_hooks", hook)
 
-
     @property
     def _version(self) -> int:
         """How often the memory was changed in place."""
@@ -440,7 +442,9 @@ class Tensor:
             if self._requires_grad and self._grad_fn is None:
                 raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
             if self._base is not None and self._base._requires_grad and self._base._grad_fn is None:
-                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+                raise RuntimeError(
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                )
 
     def _assign(self, result: Tensor) -> Tensor:
         """Take over the values of `result` and its place in the graph: `x.add_(y)` is `x._assign(x + y)`.
@@ -457,7 +461,7 @@ class Tensor:
                 raise RuntimeError(
                     f"result type {result.dtype.name} can't be cast to the desired output type {self.dtype.name}"
                 )
-            result = result.to(self.dtype)  # type: ignore[attr-defined]
+            result = result.to(self.dtype)
         if any(step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
@@ -484,7 +488,6 @@ class Tensor:
             self._retains_grad = False
             self.retain_grad()
 
-
     def item(self) -> Any:
         """Return the value of a tensor of one element as a Python number."""
         if self._array.size != 1:
@@ -502,7 +505,7 @@ class Tensor:
             force: copy to the CPU and leave the graph first where needed, instead of raising.
         """
         if force:
-            return self.detach().cpu().numpy()  # type: ignore[attr-defined]
+            return self.detach().cpu().numpy()
         if self._device is not _cpu:
             raise TypeError(
                 f"can't convert {self._device} device type tensor to numpy."
@@ -548,9 +551,7 @@ class Tensor:
         if isinstance(element, (Tensor, int, float, bool, np.generic)):
             value = element._array if isinstance(element, Tensor) else element
             return bool((self._array == value).any())
-        raise RuntimeError(
-            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
-        )
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __format__(self, specification: str) -> str:
         if self._array.ndim == 0 and type(self) is Tensor:
@@ -560,7 +561,7 @@ class Tensor:
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.grad_fn is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment:"
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol:"
                 " detach() the tensor first."
             )
         if id(self) in memo:
@@ -579,9 +580,8 @@ class Tensor:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user (graph leaves) can be pickled: detach() the tensor first."
             )
-        array = self.detach().cpu()._array  # type: ignore[attr-defined]
+        array = self.detach().cpu()._array
         return _rebuild, (type(self), array, str(self._device), self._requires_grad)
-
 
     def _accumulate(self, gradient: Tensor) -> None:
         """Add a gradient to this one in place."""
@@ -632,7 +632,7 @@ def _rebuild(cls: type[Tensor], array: np.ndarray, where: str, requires_grad: bo
 
 
 class CopySlices(Node):
-    """The origin of a tensor of which a view was changed in place: the old base outside the view, the new values inside."""
+    """The origin of a base of which a view was changed in place: the old values outside the view, the new inside."""
 
     name = "CopySlices"
 
@@ -649,9 +649,9 @@ class CopySlices(Node):
 
     def backward(self, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Split the gradient into what flows to the old base and what flows to the new values."""
-        inside = grad_output._filled_like(False).to(dtypes.bool)  # type: ignore[attr-defined]
+        inside = grad_output._filled_like(False).to(dtypes.bool)
         self._region(inside)._array[...] = True
-        old = grad_output.masked_fill(inside, 0) if self.needs_input_grad[0] else None  # type: ignore[attr-defined]
+        old = grad_output.masked_fill(inside, 0) if self.needs_input_grad[0] else None
         return old, self._region(grad_output)
 
 
@@ -659,9 +659,7 @@ def normalize_dim(dim: int, ndim: int) -> int:
     """Return a dimension counted from the front; an IndexError tells the range."""
     reach = max(ndim, 1)
     if not -reach <= dim < reach:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-reach}, {reach - 1}], but got {dim})"
-        )
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-reach}, {reach - 1}], but got {dim})")
     return dim % reach
 
 

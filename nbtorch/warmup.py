@@ -44,7 +44,7 @@ def compile_kernels(
     Returns:
         How many functions were compiled rather than found in the cache.
 
-    >>> import nbtorch
+    >>> import nbtorch, nbtorch.warmup
     >>> compiled = nbtorch.warmup.compile_kernels([nbtorch.float32], progress=lambda done, total, name: None)
     """
     where = as_device(device)
@@ -137,7 +137,7 @@ def showing(stream: IO[str] | None = None) -> Iterator[Progress]:
 
     Nothing is shown as long as nothing is compiled. Yields a function for `compile_kernels(progress=…)`.
 
-    >>> import nbtorch
+    >>> import nbtorch, nbtorch.warmup
     >>> with nbtorch.warmup.showing():
     ...     loss = nbtorch.nn.Conv2d(1, 2, 3)(nbtorch.ones(1, 1, 8, 8)).sum()
     """

@@ -2,7 +2,8 @@
 
 The three kernels of a 1 x 1 convolution are the three layouts of a matrix product, so they serve as one. They run on the
 same threads as every other kernel. A BLAS library brings threads of its own, and two pools that wait for each other by
-spinning cost a small network several times its arithmetic (LeNet, batch 64, two cores: 8 to 12 ms a step instead of 1.6).
+spinning cost a small network several times its arithmetic: a step of LeNet, batch 64, two cores, took 8 to 12 ms with
+NumPy's OpenBLAS and 1.7 ms without.
 """
 
 import numpy as np

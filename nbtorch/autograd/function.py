@@ -133,8 +133,8 @@ class Function:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        members = {"name": f"{cls.__name__}Backward", "function": cls}
-        cls._node_class = type(members["name"], (FunctionCtx,), members)  # type: ignore[arg-type]
+        name = f"{cls.__name__}Backward"
+        cls._node_class = type(name, (FunctionCtx,), {"name": name, "function": cls})
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -223,7 +223,7 @@ _CONSTANT: Any = _Constant()
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a `backward` that cannot itself be differentiated: doing so raises an error instead of a wrong result."""
+    """Decorate a `backward` that cannot itself be differentiated: doing so raises an error."""
 
     @functools.wraps(function)
     def decorated(ctx: Any, *grad_outputs: Any) -> Any:

@@ -102,6 +102,7 @@ class no_grad(_Mode):
     _value = False
 
     def __new__(cls, function: Any = None) -> Any:
+        """Make a context, or decorate a function at once."""
         self = super().__new__(cls)
         return self if function is None else self(function)
 
@@ -112,6 +113,7 @@ class enable_grad(_Mode):
     _value = True
 
     def __new__(cls, function: Any = None) -> Any:
+        """Make a context, or decorate a function at once."""
         self = super().__new__(cls)
         return self if function is None else self(function)
 
@@ -128,6 +130,7 @@ class set_grad_enabled(_ContextDecorator):
         return set_grad_enabled(self.mode)
 
     def __call__(self, function: F) -> F:
+        """Decorate a function; the mode outside is as it was."""
         state.enabled = self._previous
         return super().__call__(function)
 
@@ -142,6 +145,7 @@ class inference_mode(_ContextDecorator):
     """Context manager and decorator: like `no_grad`, for code that will never need gradients."""
 
     def __new__(cls, mode: Any = True) -> Any:
+        """Make a context, or decorate a function at once."""
         if callable(mode):
             return super().__new__(cls)._configured(True)(mode)
         return super().__new__(cls)._configured(mode)

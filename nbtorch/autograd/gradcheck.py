@@ -81,7 +81,9 @@ def _check_outputs(
         again = _analytic_jacobians(output, checked)
         for position, x in enumerate(checked):
             if analytic[position].size and np.abs(analytic[position] - again[position]).max() > nondet_tol:
-                raise GradcheckError(f"Backward is not reentrant: two runs differ for output {number}, input {position}")
+                raise GradcheckError(
+                    f"Backward is not reentrant: two runs differ for output {number}, input {position}"
+                )
             numerical = _numerical_jacobian(func, arguments, x, number, eps)
             if not np.allclose(analytic[position], numerical, rtol, atol, equal_nan=True):
                 raise GradcheckError(

@@ -191,7 +191,7 @@ class Node:
         return add_hook(self, "_pre_hooks", hook)
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call `hook(grad_inputs, grad_outputs)` after backward; what it returns, if not None, replaces `grad_inputs`."""
+        """Call `hook(grad_inputs, grad_outputs)` after backward; a result replaces `grad_inputs`."""
         return add_hook(self, "_hooks", hook)
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def extents(operation: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """Return an int, or a sequence of one or `rank` ints, as `rank` ints."""
-    if isinstance(value, bool) or not isinstance(value, (int, Sequence, Tensor)) and not hasattr(value, "__index__"):
+    if isinstance(value, bool) or (not isinstance(value, (int, Sequence, Tensor)) and not hasattr(value, "__index__")):
         raise TypeError(f"{operation}(): argument '{argument}' must be an int or a tuple of {rank} ints, not {value!r}")
     if hasattr(value, "__index__") and not (isinstance(value, Tensor) and value.ndim):
         return (int(value),) * rank
@@ -456,7 +456,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     if mode == "constant":
         return _constant_pad(input, pairs, 0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
-        raise NotImplementedError(f"Unrecognised padding mode {mode}: expected constant, reflect, replicate or circular")
+        raise NotImplementedError(
+            f"Unrecognised padding mode {mode}: expected constant, reflect, replicate or circular"
+        )
     if value is not None and value != 0:
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if not 1 <= count <= 3 or input.ndim not in (count + 1, count + 2):
@@ -535,7 +537,9 @@ def _softmax(name: str, node: Any, input: Tensor, dim: int | None, dtype: Any) -
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise RuntimeError(f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: input must be floating point')
+        raise RuntimeError(
+            f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: input must be floating point'
+        )
     axis = normalize_dim(_softmax_dim(name, input.ndim) if dim is None else dim, input.ndim)
     if input.ndim == 0:
         return node(0)(input.reshape(1)).reshape(())
@@ -667,7 +671,10 @@ def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | 
             raise ValueError(
                 f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({labels.shape[0]})."
             )
-        raise RuntimeError(f"{name}: expected target of shape {expected} for input of shape {tuple(x.shape)}, got {tuple(labels.shape)}")
+        raise RuntimeError(
+            f"{name}: expected target of shape {expected} for input of shape {tuple(x.shape)},"
+            f" got {tuple(labels.shape)}"
+        )
     classes = x.shape[1]
     if weight is not None:
         if weight.requires_grad and is_grad_enabled():
@@ -686,7 +693,9 @@ def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | 
     if array.size and (array.min() < 0 or array.max() >= classes):
         wrong = array[((array < 0) | (array >= classes)) & (array != ignore_index)]
         if wrong.size:
-            raise IndexError(f"Target {int(wrong.ravel()[0])} is out of bounds: {name} expects indices in [0, {classes})")
+            raise IndexError(
+                f"Target {int(wrong.ravel()[0])} is out of bounds: {name} expects indices in [0, {classes})"
+            )
 
 
 def cross_entropy(
@@ -752,7 +761,7 @@ def _smooth_loss(
     losses = (-weighted.sum(axis)).masked_fill(target == ignore_index, 0)
     if reduction != "mean":
         return _reduced(losses, reduction)
-    kept = target != ignore_index
+    kept: Any = target != ignore_index
     if weight is None:
         return losses.sum() / kept.sum()
     return losses.sum() / weight[target.masked_fill(~kept, 0)].masked_fill(~kept, 0).sum()
@@ -780,6 +789,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         num_classes = int(tensor.max().item()) + 1
     if tensor.numel() and (tensor.min().item() < 0 or tensor.max().item() >= num_classes):
-        raise RuntimeError(f"Class values must be in [0, {num_classes}), got {tensor.min().item()} to {tensor.max().item()}")
+        raise RuntimeError(
+            f"Class values must be in [0, {num_classes}), got {tensor.min().item()} to {tensor.max().item()}"
+        )
     classes = tensor._wrap_like(tensor._xp.arange(num_classes))
     return arithmetic.eq(tensor.unsqueeze(-1), classes).long()

@@ -418,12 +418,14 @@ class Where(Node):
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """Return elements of `input` where `condition` holds and of `other` elsewhere; alone, the indices of true elements."""
+    """Return `input` where `condition` holds, `other` elsewhere; given a condition alone, where it is true."""
     require_tensor("where", "condition", condition)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     if condition.dtype is not dtypes.bool:
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+        )
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         common = dtypes.promote_types(dtypes.scalar_dtype(input), dtypes.scalar_dtype(other))
         a, b = scalar_tensor(input, common, condition._device), scalar_tensor(other, common, condition._device)
@@ -464,7 +466,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(
-                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+                "masked_fill only supports a 0-dimensional value tensor, but got tensor with"
+                f" {value.ndim} dimension(s)."
             )
         filling = to_dtype(value, input.dtype)
     else:
@@ -590,7 +593,13 @@ def _install_operators() -> None:
     method(neg, name="__neg__")
     method(bitwise_not, name="__invert__")
     method(lambda self: self, name="__pos__")
-    for alias, operation in {"multiply": mul, "subtract": sub, "divide": div, "true_divide": div, "negative": neg}.items():
+    for alias, operation in {
+        "multiply": mul,
+        "subtract": sub,
+        "divide": div,
+        "true_divide": div,
+        "negative": neg,
+    }.items():
         method(operation, name=alias)
 
 

@@ -20,7 +20,7 @@ Extents = tuple[int, ...]
 
 
 def volumetric(array: Any, where: Device) -> Any:
-    """Return (N, C, *spatial) as the (N, C, D, H, W) that kernels take: C order, unit extents in front, no copy if possible."""
+    """Return (N, C, *spatial) as the C-contiguous (N, C, D, H, W) that kernels take, if possible without a copy."""
     array = contiguous(array, where)
     return array.reshape(array.shape[:2] + (1,) * (5 - array.ndim) + array.shape[2:])
 

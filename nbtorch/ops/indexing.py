@@ -86,7 +86,9 @@ class IndexPut(Node):
     def backward(self, grad: Tensor) -> Any:
         to_values = _picked(grad, self.index)
         if to_values._array.ndim < len(self.values_shape):
-            to_values = to_values.reshape((1,) * (len(self.values_shape) - to_values._array.ndim) + to_values._array.shape)
+            to_values = to_values.reshape(
+                (1,) * (len(self.values_shape) - to_values._array.ndim) + to_values._array.shape
+            )
         to_values = to_values.sum_to_size(self.values_shape)
         if self.accumulate:
             return grad, to_values
@@ -223,7 +225,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     extent = input._array.shape[axis]
     indices = index._array.reshape(-1)
     if indices.size and (indices.min() < 0 or indices.max() >= extent):
-        raise IndexError(f"index out of range in self: index_select needs indices in [0, {extent}), got {indices.tolist()}")
+        raise IndexError(
+            f"index out of range in self: index_select needs indices in [0, {extent}), got {indices.tolist()}"
+        )
     return Index((slice(None),) * axis + (indices,))(input)
 
 
@@ -266,13 +270,16 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     extent = input._array.shape[axis]
     array = index._array
     if array.size and (array.min() < 0 or array.max() >= extent):
-        raise RuntimeError(f"index {array.min() if array.min() < 0 else array.max()} is out of bounds for dimension {axis} with size {extent}")
+        raise RuntimeError(
+            f"index {array.min() if array.min() < 0 else array.max()} is out of bounds for dimension {axis} with size"
+            f" {extent}"
+        )
     return Gather(axis, array)(input)
 
 
 @method
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Return the indices of the elements that are not zero: one row each, or with `as_tuple` a tensor for each dimension."""
+    """Return the indices of the elements that are not zero: rows, or with `as_tuple` a tensor for each dimension."""
     found = input._xp.nonzero(input._array if input.ndim else input._array.reshape(1))
     if as_tuple:
         return tuple(input._wrap_like(f) for f in found)

@@ -74,8 +74,8 @@ class LogSoftmaxGrad(Node):
 class NllLoss(Node):
     """`-weight[target] * log_probability[target]`, 0 where the target is `ignore_index`; each, summed or averaged.
 
-    `log_probabilities` is (N, C, *), `target` (N, *) of int64, checked to be in range. The mean is divided by the sum of
-    the weights that count.
+    `log_probabilities` is (N, C, *), `target` (N, *) of int64, checked to be in range. The mean is divided by the
+    sum of the weights that count.
     """
 
     keeps_state = True

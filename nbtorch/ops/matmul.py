@@ -114,7 +114,9 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Return the products of two stacks of matrices, (b, n, m) and (b, m, p)."""
     _check("bmm", input, mat2)
     if input.ndim != 3 or mat2.ndim != 3:
-        raise RuntimeError(f"batch1 must be a 3D tensor: bmm expected two 3-d tensors, got {input.ndim}-d and {mat2.ndim}-d")
+        raise RuntimeError(
+            f"batch1 must be a 3D tensor: bmm expected two 3-d tensors, got {input.ndim}-d and {mat2.ndim}-d"
+        )
     if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
         raise RuntimeError(
             f"bmm: Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, {input.shape[2]}]"
@@ -144,7 +146,10 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(f"mv: expected a matrix and a vector, got {input.ndim}-d and {vec.ndim}-d tensors")
     if input.shape[1] != vec.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}), vec ({vec.shape[0]})")
+        raise RuntimeError(
+            f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}),"
+            f" vec ({vec.shape[0]})"
+        )
     return Mv()(input, vec)
 
 

@@ -39,10 +39,12 @@ def declare(
 
     The derivative is given in terms of the input or, where that is cheaper, of the output.
     """
+    derivative = from_input or from_output
+    assert derivative is not None
     members = {
         "name": f"{name.capitalize()}Backward0",
         "formula": staticmethod(formula),
-        "derivative": staticmethod(from_input or from_output),
+        "derivative": staticmethod(derivative),
         "saves_inputs": (0,) if from_input else (),
         "saves_outputs": (0,) if from_output else (),
     }
@@ -70,7 +72,9 @@ def _zeros(x: Tensor) -> Tensor:
 
 
 exp = declare("exp", "Return e to the power of the elements.", lambda xp, x: xp.exp(x), from_output=lambda y: y)
-expm1 = declare("expm1", "Return `exp(x) - 1`, accurate near 0.", lambda xp, x: xp.expm1(x), from_output=lambda y: y + 1)
+expm1 = declare(
+    "expm1", "Return `exp(x) - 1`, accurate near 0.", lambda xp, x: xp.expm1(x), from_output=lambda y: y + 1
+)
 log = declare("log", "Return the natural logarithm.", lambda xp, x: xp.log(x), from_input=lambda x: 1 / x)
 log2 = declare(
     "log2", "Return the logarithm to base 2.", lambda xp, x: xp.log2(x), from_input=lambda x: 1 / (x * math.log(2))
@@ -78,7 +82,9 @@ log2 = declare(
 log10 = declare(
     "log10", "Return the logarithm to base 10.", lambda xp, x: xp.log10(x), from_input=lambda x: 1 / (x * math.log(10))
 )
-log1p = declare("log1p", "Return `log(1 + x)`, accurate near 0.", lambda xp, x: xp.log1p(x), from_input=lambda x: 1 / (x + 1))
+log1p = declare(
+    "log1p", "Return `log(1 + x)`, accurate near 0.", lambda xp, x: xp.log1p(x), from_input=lambda x: 1 / (x + 1)
+)
 sqrt = declare("sqrt", "Return the square root.", lambda xp, x: xp.sqrt(x), from_output=lambda y: 0.5 / y)
 rsqrt = declare(
     "rsqrt", "Return one over the square root.", lambda xp, x: 1 / xp.sqrt(x), from_output=lambda y: -0.5 * y * y * y
@@ -86,7 +92,7 @@ rsqrt = declare(
 reciprocal = declare(
     "reciprocal", "Return one over the elements.", lambda xp, x: xp.reciprocal(x), from_output=lambda y: -y * y
 )
-sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: cos(x))
+sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: x.cos())
 cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
 tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
@@ -94,13 +100,21 @@ square = declare(
     "square", "Return the square.", lambda xp, x: xp.multiply(x, x), from_input=lambda x: 2 * x, keeps_integers=True
 )
 abs = declare(
-    "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: sign(x), keeps_integers=True
+    "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sign(), keeps_integers=True
 )
 sign = declare("sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
-floor = declare("floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True)
-ceil = declare("ceil", "Return the elements rounded up.", lambda xp, x: xp.ceil(x), from_input=_zeros, keeps_integers=True)
+floor = declare(
+    "floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True
+)
+ceil = declare(
+    "ceil", "Return the elements rounded up.", lambda xp, x: xp.ceil(x), from_input=_zeros, keeps_integers=True
+)
 trunc = declare(
-    "trunc", "Return the elements rounded towards zero.", lambda xp, x: xp.trunc(x), from_input=_zeros, keeps_integers=True
+    "trunc",
+    "Return the elements rounded towards zero.",
+    lambda xp, x: xp.trunc(x),
+    from_input=_zeros,
+    keeps_integers=True,
 )
 
 
@@ -111,7 +125,10 @@ def _sigmoid(xp: Any, x: Any) -> Any:
 
 
 sigmoid = declare(
-    "sigmoid", "Return `1 / (1 + exp(-x))`.", lambda xp, x: _sigmoid(xp, x).astype(x.dtype), from_output=lambda y: y * (1 - y)
+    "sigmoid",
+    "Return `1 / (1 + exp(-x))`.",
+    lambda xp, x: _sigmoid(xp, x).astype(x.dtype),
+    from_output=lambda y: y * (1 - y),
 )
 absolute = abs
 

@@ -107,7 +107,9 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
 
 
 @method
-def var(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None) -> Tensor:
+def var(
+    input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None
+) -> Tensor:
     """Return the variance; the sum of squares is divided by the count less `correction`."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -122,7 +124,9 @@ def var(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool 
 
 
 @method
-def std(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None) -> Tensor:
+def std(
+    input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None
+) -> Tensor:
     """Return the standard deviation; see `var`."""
     return var(input, dim, correction=correction, keepdim=keepdim, unbiased=unbiased).sqrt()
 
@@ -262,7 +266,7 @@ def _extreme_along(input: Tensor, dim: int, keepdim: bool, arg: Any, node: type[
 
 @method
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """Return the largest element; with `dim` the largest along it and their indices; with a tensor the larger of two."""
+    """Return the largest element; with `dim` the largest along it and where; with a tensor the larger of two."""
     if isinstance(dim, Tensor):
         return maximum(input, dim)
     if dim is not None:
@@ -273,7 +277,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 @method
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """Return the smallest element; with `dim` the smallest along it and their indices; with a tensor the smaller of two."""
+    """Return the smallest element; with `dim` the smallest along it and where; with a tensor the smaller of two."""
     if isinstance(dim, Tensor):
         return minimum(input, dim)
     if dim is not None:
@@ -305,7 +309,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if input.dtype is dtypes.bool:
-        raise RuntimeError(f'"{name}_cpu" not implemented for \'Bool\'')
+        raise RuntimeError(f"\"{name}_cpu\" not implemented for 'Bool'")
     function = getattr(input._xp, name)
     if dim is None:
         _require_elements(name, input)
@@ -346,7 +350,7 @@ def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 @method
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """Return how many elements are not zero."""
-    return sum(input != 0, dim)
+    return sum(input.ne(0), dim)
 
 
 class LogSumExp(Node):
@@ -381,7 +385,9 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}")
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}"
+        )
     dims = _reduced(dim, input.ndim)
     power = 2.0 if p in ("fro", None) else float(p)
     if power == math.inf:
@@ -389,7 +395,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if power == -math.inf:
         return Amin(dims, keepdim)(input.abs())
     if power == 0:
-        return Sum(dims, keepdim)(to_dtype(input != 0, input.dtype))
+        return Sum(dims, keepdim)(to_dtype(input.ne(0), input.dtype))
     if power == 1:
         return Sum(dims, keepdim)(input.abs())
     if power == 2:

@@ -275,7 +275,8 @@ def expand(self: Tensor, *shape: Any) -> Tensor:
         if axis < lead:
             if extent < 0:
                 raise RuntimeError(
-                    f"The expanded size of the tensor ({extent}) isn't allowed in a leading, non-existing dimension {axis}"
+                    f"The expanded size of the tensor ({extent}) isn't allowed in a leading, non-existing"
+                    f" dimension {axis}"
                 )
         elif extent == -1:
             extent = own[axis - lead]
@@ -374,9 +375,7 @@ class Stack(Node):
         return array_module(self.where).stack(arrays, self.axis)
 
     def backward(self, grad: Tensor) -> Any:
-        return tuple(
-            grad.select(self.axis, i) if wanted else None for i, wanted in enumerate(self.needs_input_grad)
-        )
+        return tuple(grad.select(self.axis, i) if wanted else None for i, wanted in enumerate(self.needs_input_grad))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -498,9 +497,7 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
     """Return copies side by side, `repeats` of them along each dimension."""
     times = sizes(repeats)
     if len(times) < self.ndim:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
-        )
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     own = (1,) * (len(times) - self.ndim) + self._array.shape
     spread = [extent for pair in zip(times, own, strict=True) for extent in pair]
     apart = [extent for n in own for extent in (1, n)]

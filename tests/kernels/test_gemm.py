@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from nbtorch.kernels.cpu import gemm
 
 
@@ -28,7 +27,9 @@ def test_values(shape, a_layout, b_layout, dtype):
     output = np.full((n, p), np.nan, dtype)
     gemm.matmul(a, b, output)
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
-    np.testing.assert_allclose(output, a.astype(np.float64) @ b.astype(np.float64), rtol=tolerance, atol=tolerance * m**0.5)
+    np.testing.assert_allclose(
+        output, a.astype(np.float64) @ b.astype(np.float64), rtol=tolerance, atol=tolerance * m**0.5
+    )
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (1000, 0, 1000)])

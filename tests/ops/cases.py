@@ -22,7 +22,9 @@ class Input:
     """One input: its shape, and which values it may take."""
 
     shape: tuple[int, ...]
-    kind: str = "normal"  # normal, positive, unit (below 0.9), distinct, index (int64 in [0, high)), mask, factor (constant)
+    kind: str = (
+        "normal"  # normal, positive, unit (below 0.9), distinct, index (int64 in [0, high)), mask, factor (constant)
+    )
     high: int = 0
 
     @property
@@ -239,7 +241,13 @@ def _shapes() -> list[Case]:
         Case("squeeze-dim", lambda t, a: a.squeeze(0), (of(1, 3, 1),), lambda a: a.squeeze(0)),
         Case("unsqueeze", lambda t, a: a.unsqueeze(-1), (x,), lambda a: a[..., None], EVERYTHING),
         Case("expand", lambda t, a: a.expand(5, -1, 4), (of(3, 1),), lambda a: np.broadcast_to(a, (5, 3, 4))),
-        Case("cat", lambda t, a, b: t.cat((a, b), 1), (x, of(2, 2, 4)), lambda a, b: np.concatenate((a, b), 1), EVERYTHING),
+        Case(
+            "cat",
+            lambda t, a, b: t.cat((a, b), 1),
+            (x, of(2, 2, 4)),
+            lambda a, b: np.concatenate((a, b), 1),
+            EVERYTHING,
+        ),
         Case("stack", lambda t, a, b: t.stack((a, b), -1), (x, x), lambda a, b: np.stack((a, b), -1), EVERYTHING),
         Case("split", lambda t, a: a.split(2, 2), (of(2, 3, 5),), lambda a: tuple(np.split(a, [2, 4], 2))),
         Case("chunk", lambda t, a: a.chunk(2, 1), (x,), lambda a: tuple(np.split(a, [2], 1))),
