@@ -194,7 +194,7 @@ class _Storages:
     def __iter__(self) -> Iterator[memoryview]:
         for array in self._arrays:
             on_cpu = array if isinstance(array, np.ndarray) else array.get()
-            yield memoryview(on_cpu.view(np.uint8)) if on_cpu.size else memoryview(b"")
+            yield on_cpu.view(np.uint8).data if on_cpu.size else memoryview(b"")
 
 
 class _Writer:
@@ -339,8 +339,8 @@ class _Writer:
         for value in (str(number), str(tensor.device), count):
             self._write_plain(value, where)
         self._out += pickle.TUPLE + pickle.BINPERSID
-        for value in (offset, tuple(tensor.shape), tensor.stride(), requires_grad):
-            self._write_plain(value, where)
+        for part in (offset, tuple(tensor.shape), tensor.stride(), requires_grad):
+            self._write_plain(part, where)
         self._call("collections", "OrderedDict", (), where)
         self._out += pickle.TUPLE + pickle.REDUCE
 
@@ -349,8 +349,8 @@ def _write_archive(file: IO[bytes], data: bytes, storages: _Storages) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in (("data.pkl", data), ("byteorder", sys.byteorder.encode()), ("version", b"3\n")):
             archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
-        for number, content in enumerate(storages):
-            archive.writestr(_aligned_entry(f"archive/data/{number}", file.tell(), len(content)), content)
+        for number, memory in enumerate(storages):
+            archive.writestr(_aligned_entry(f"archive/data/{number}", file.tell(), len(memory)), memory)
 
 
 def _aligned_entry(name: str, position: int, size: int) -> zipfile.ZipInfo:
@@ -461,7 +461,7 @@ class _Records:
                 f" got {entry.file_size} bytes"
             )
         elements = np.empty(count, dtype.newbyteorder("<" if self.byteorder == "little" else ">"))
-        left = memoryview(elements.view(np.uint8)) if count else memoryview(bytearray())
+        left = elements.view(np.uint8).data if count else memoryview(bytearray())
         with self._archive.open(entry) as content:
             while left.nbytes:
                 got = content.readinto(left)  # type: ignore[attr-defined]

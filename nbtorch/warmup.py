@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+from typing import Any, TextIO
 
 from nbtorch.kernels import jit
 from nbtorch.kernels.cache import cache_root
@@ -59,13 +60,17 @@ def compile_kernels(
     return jit.compilations() - before
 
 
+def _run(kernel: Callable[..., None], arguments: Callable[[], tuple[Any, ...]]) -> None:
+    kernel(*arguments())
+
+
 def _steps(dtype: dtypes.dtype, where: Device) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that runs it, for each kernel and size."""
     families = (_elementwise, _pool, _conv) if dtype.is_floating_point else (_pool,)
     sizes = SIZES if where.type == "cpu" else SIZES[:1]
     for family, size in itertools.product(families, sizes):
         for kernel, arguments in family(dtype, where, size):
-            yield f"{kernel.__name__} {dtype.name}", lambda kernel=kernel, arguments=arguments: kernel(*arguments())
+            yield f"{kernel.__name__} {dtype.name}", functools.partial(_run, kernel, arguments)
 
 
 _Run = Iterator[tuple[Callable[..., None], Callable[[], tuple[Any, ...]]]]
@@ -132,7 +137,7 @@ def _conv(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
 
 @contextlib.contextmanager
-def showing(stream: IO[str] | None = None) -> Iterator[Progress]:
+def showing(stream: TextIO | None = None) -> Iterator[Progress]:
     """Show kernels as they are compiled, in a line that moves on a terminal and in plain lines elsewhere.
 
     Nothing is shown as long as nothing is compiled. Yields a function for `compile_kernels(progress=…)`.
@@ -156,7 +161,7 @@ class _Display:
     frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
     width = 24
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._live = stream.isatty()
         if self._live and not _can_write(stream, self.frames + "█░…"):
@@ -224,7 +229,7 @@ def _bar(done: int, total: int, width: int, fancy: bool) -> str:
     return signs[0] * full + signs[1] * (width - full) + f" {done}/{total}"
 
 
-def _can_write(stream: IO[str], text: str) -> bool:
+def _can_write(stream: TextIO, text: str) -> bool:
     """Whether a stream's encoding has these characters."""
     try:
         text.encode(stream.encoding or "ascii")
