@@ -1,9 +1,9 @@
 """Matrix products on the processor: pointwise convolutions under another name.
 
 The three kernels of a 1 x 1 convolution are the three layouts of a matrix product, so they serve as one. They run on
-the same threads as every other kernel. A BLAS library brings threads of its own, and two pools that wait for each other by
-spinning cost a small network several times its arithmetic: a step of LeNet, batch 64, two cores, took 8 to 12 ms with
-NumPy's OpenBLAS and 1.7 ms without.
+the same threads as every other kernel. A BLAS library brings threads of its own, and two pools that wait for each other
+by spinning cost a small network several times its arithmetic: a step of LeNet, batch 64, two cores, took 8 to 12 ms
+with NumPy's OpenBLAS and 1.7 ms without.
 """
 
 import numpy as np
