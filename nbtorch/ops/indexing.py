@@ -127,6 +127,8 @@ def _part(a: Tensor, part: Any) -> Any:
         if array.size == 0 and array.dtype.kind == "f":
             array = array.astype(np.int64)
         return _index_array(a, Tensor._wrap(array))
+    if isinstance(part, str):
+        raise TypeError(f"an index must not be a string, got {part!r}")
     raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices"
         f" (got {type(part).__name__})"

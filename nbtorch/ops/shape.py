@@ -335,7 +335,8 @@ def _joined(operation: str, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Check the tensors to join and bring them to one type."""
     parts = list(tensors)
     if not parts:
-        raise RuntimeError(f"{operation}: expected a non-empty list of Tensors")
+        kind = ValueError if operation == "cat" else RuntimeError  # as PyTorch
+        raise kind(f"{operation}: expected a non-empty list of Tensors")
     common = None
     for position, part in enumerate(parts):
         if not isinstance(part, Tensor):

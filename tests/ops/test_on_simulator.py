@@ -23,4 +23,4 @@ def test_the_table_of_cases_in_the_simulator():
         timeout=900,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 1000
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 400

@@ -1,0 +1,141 @@
+"""A wrong input gets PyTorch's type of error, with a text that names what was expected and what was given."""
+
+import numpy as np
+import pytest
+
+import nbtorch
+
+from .against_torch import outcome
+
+
+def image(t):
+    return t.ones(1, 2, 5, 5)
+
+
+def weight(t, *shape, **options):
+    return t.ones(*(shape or (3, 2, 3, 3)), **options)
+
+
+def F(t):
+    return t.nn.functional
+
+
+ROWS = {
+    "conv2d rank": (lambda t: F(t).conv2d(t.ones(5, 5), weight(t)), r"Expected 3D \(unbatched\) or 4D .* conv2d.*5, 5"),
+    "conv2d rank 5": (lambda t: F(t).conv2d(t.ones(1, 1, 2, 5, 5), weight(t)), "conv2d"),
+    "conv2d weight rank": (lambda t: F(t).conv2d(image(t), t.ones(3, 2, 3)), "weight"),
+    "conv2d channels": (lambda t: F(t).conv2d(t.ones(1, 3, 5, 5), weight(t)), "to have 2 channels, but got 3 channels"),
+    "conv2d groups": (lambda t: F(t).conv2d(t.ones(1, 4, 5, 5), weight(t), groups=2), "groups=2"),
+    "conv2d groups 0": (lambda t: F(t).conv2d(image(t), weight(t), groups=0), "groups"),
+    "conv2d dtype": (lambda t: F(t).conv2d(image(t), weight(t, dtype=t.float64)), "FloatTensor.*weight.*DoubleTensor"),
+    "conv2d bias dtype": (lambda t: F(t).conv2d(image(t), weight(t), t.ones(3, dtype=t.float64)), "bias"),
+    "conv2d bias shape": (lambda t: F(t).conv2d(image(t), weight(t), t.ones(4)), "bias.* 3 "),
+    "conv2d large kernel": (lambda t: F(t).conv2d(image(t), weight(t, 3, 2, 7, 7)), r"kernel.*\(7, 7\).*\(5, 5\)"),
+    "conv2d dilated kernel": (lambda t: F(t).conv2d(image(t), weight(t), dilation=3), r"\(7, 7\)"),
+    "conv2d negative padding": (lambda t: F(t).conv2d(image(t), weight(t), padding=-1), "padding must not be negative"),
+    "conv2d stride 0": (lambda t: F(t).conv2d(image(t), weight(t), stride=0), "stride must be positive, got"),
+    "conv2d dilation 0": (lambda t: F(t).conv2d(image(t), weight(t), dilation=0), "dilation must be positive"),
+    "conv2d stride length": (lambda t: F(t).conv2d(image(t), weight(t), stride=(1, 1, 1)), "stride.*2 ints"),
+    "conv2d stride float": (lambda t: F(t).conv2d(image(t), weight(t), stride=1.5), "stride"),
+    "conv2d same strided": (lambda t: F(t).conv2d(image(t), weight(t), stride=2, padding="same"), "strided"),
+    "conv2d padding name": (lambda t: F(t).conv2d(image(t), weight(t), padding="full"), "full"),
+    "conv2d no tensor": (lambda t: F(t).conv2d([1.0], weight(t)), "input.*Tensor, not list"),
+    "conv1d rank": (lambda t: F(t).conv1d(image(t), t.ones(3, 2, 3)), "conv1d"),
+    "conv3d kernel": (lambda t: F(t).conv3d(t.ones(1, 1, 2, 2, 2), t.ones(1, 1, 3, 1, 1)), "conv3d"),
+    "conv_transpose2d channels": (lambda t: F(t).conv_transpose2d(t.ones(1, 2, 3, 3), weight(t)), "3 channels"),
+    "conv_transpose2d output_padding": (
+        lambda t: F(t).conv_transpose2d(t.ones(1, 3, 3, 3), weight(t), stride=2, output_padding=2),
+        "output_padding must be smaller than either stride or dilation",
+    ),
+    "conv_transpose2d empty output": (
+        lambda t: F(t).conv_transpose2d(t.ones(1, 3, 1, 1), weight(t), padding=2),
+        "empty|too small",
+    ),
+    "max_pool2d rank": (lambda t: F(t).max_pool2d(t.ones(5, 5), 2), "max_pool2d"),
+    "max_pool2d padding": (lambda t: F(t).max_pool2d(image(t), 2, padding=2), "padding must be at most half"),
+    "max_pool2d kernel 0": (lambda t: F(t).max_pool2d(image(t), 0), "kernel_size must be positive, got"),
+    "max_pool2d stride 0": (lambda t: F(t).max_pool2d(image(t), 2, stride=(0, 1)), "stride must be positive"),
+    "max_pool2d large kernel": (lambda t: F(t).max_pool2d(image(t), 6), "empty"),
+    "max_pool2d kernel length": (lambda t: F(t).max_pool2d(image(t), (2, 2, 2)), "kernel_size.*2 ints"),
+    "max_pool2d empty": (lambda t: F(t).max_pool2d(t.ones(1, 0, 4, 4), 2), "positive length"),
+    "linear features": (lambda t: F(t).linear(t.ones(2, 3), t.ones(4, 5)), "2x3 and 5x4"),
+    "linear dtype": (lambda t: F(t).linear(t.ones(2, 3), t.ones(4, 3, dtype=t.float64)), "dtype"),
+    "cross_entropy index": (lambda t: F(t).cross_entropy(t.ones(1, 3), t.tensor([3])), "Target 3 is out of bounds"),
+    "cross_entropy negative": (lambda t: F(t).cross_entropy(t.ones(1, 3), t.tensor([-1])), "Target -1"),
+    "cross_entropy batch": (lambda t: F(t).cross_entropy(t.ones(2, 3), t.tensor([1])), r"batch_size \(2\).*\(1\)"),
+    "cross_entropy type": (lambda t: F(t).cross_entropy(t.ones(2, 3), t.tensor([1, 2]).int()), "int32|Int"),
+    "cross_entropy reduction": (lambda t: F(t).cross_entropy(t.ones(1, 3), t.tensor([1]), reduction="x"), "reduction"),
+    "cross_entropy smoothing": (
+        lambda t: F(t).cross_entropy(t.ones(1, 3), t.tensor([1]), label_smoothing=2.0),
+        "label_smoothing",
+    ),
+    "mse_loss shapes": (lambda t: F(t).mse_loss(t.ones(2), t.ones(3)), "size of tensor a"),
+    "pad length": (lambda t: F(t).pad(image(t), (1, 2, 3)), "divisible by 2"),
+    "pad mode": (lambda t: F(t).pad(image(t), (1, 1), mode="mirror"), "mirror"),
+    "pad reflect": (lambda t: F(t).pad(image(t), (5, 0, 0, 0), mode="reflect"), "less than the corresponding"),
+    "pad circular": (lambda t: F(t).pad(image(t), (6, 0, 0, 0), mode="circular"), "wrapping around"),
+    "pad crop": (lambda t: F(t).pad(image(t), (-3, -3)), "negative output"),
+    "dropout p": (lambda t: F(t).dropout(t.ones(2), 1.5), "between 0 and 1"),
+    "backward non-scalar": (lambda t: t.ones(2, requires_grad=True).mul(2).backward(), "only for scalar outputs"),
+    "backward no graph": (lambda t: t.ones(1).backward(), "does not require grad"),
+    "backward gradient shape": (
+        lambda t: t.ones(2, requires_grad=True).mul(2).backward(t.ones(3)),
+        "Mismatch in shape",
+    ),
+    "integer gradient": (lambda t: t.ones(2, dtype=t.int64, requires_grad=True), "floating point"),
+    "numpy of a leaf": (lambda t: t.ones(2, requires_grad=True).numpy(), "detach"),
+    "in-place on a leaf": (lambda t: t.ones(2, requires_grad=True).add_(1), "leaf Variable"),
+    "in-place on a view of a leaf": (lambda t: t.ones(2, requires_grad=True)[0].add_(1), "view of a leaf"),
+    "in-place type": (lambda t: t.ones(2, dtype=t.int64).add_(1.5), "can't be cast"),
+    "in-place shape": (lambda t: t.ones(1).add_(t.ones(2)), "broadcast shape"),
+    "broadcast": (lambda t: t.ones(2) + t.ones(3), r"\(2\) must match.*\(3\).*dimension 0"),
+    "view size": (lambda t: t.ones(6).view(4), "invalid for input of size 6"),
+    "view strides": (lambda t: t.ones(2, 3).t().view(6), "not compatible"),
+    "two unknown extents": (lambda t: t.ones(6).view(-1, -1), "only one dimension"),
+    "expand": (lambda t: t.ones(2).expand(3), r"\(3\) must match the existing size \(2\)"),
+    "index range": (lambda t: t.ones(3)[3], "out of bounds|out of range"),
+    "index count": (lambda t: t.ones(3)[0, 0], "too many indices"),
+    "index step": (lambda t: t.ones(3)[::-1], "step must be greater than zero"),
+    "index type": (lambda t: t.ones(3)["a"], "string"),
+    "index tensor range": (lambda t: t.ones(3)[t.tensor([0, 5])], "out of bounds|out of range"),
+    "float index": (lambda t: t.ones(3)[t.tensor([0.5])], "tensors used as indices"),
+    "dim range": (lambda t: t.ones(3).sum(1), r"\[-1, 0\], but got 1"),
+    "dim twice": (lambda t: t.ones(3, 3).sum((0, 0)), "appears multiple times"),
+    "mean of integers": (lambda t: t.ones(3, dtype=t.int64).mean(), "floating point"),
+    "item": (lambda t: t.ones(2).item(), "2 elements cannot be converted"),
+    "bool": (lambda t: bool(t.ones(2)), "more than one value is ambiguous"),
+    "len of a scalar": (lambda t: len(t.tensor(1)), "0-d tensor"),
+    "iterating a scalar": (lambda t: list(t.tensor(1)), "0-d tensor"),
+    "mm": (lambda t: t.ones(2, 3).mm(t.ones(2, 3)), "2x3 and 2x3"),
+    "mm rank": (lambda t: t.ones(2).mm(t.ones(2, 3)), "mm|matrices|2-D|2D"),
+    "matmul dtype": (lambda t: t.ones(2, 2) @ t.ones(2, 2, dtype=t.float64), "dtype"),
+    "cat": (lambda t: t.cat([t.ones(2, 3), t.ones(3, 2)]), "Sizes of tensors must match"),
+    "cat empty": (lambda t: t.cat([]), "non-empty"),
+    "stack": (lambda t: t.stack([t.ones(2), t.ones(3)]), "equal size"),
+    "gather range": (lambda t: t.ones(3).gather(0, t.tensor([3])), "out of bounds"),
+    "ragged": (lambda t: t.tensor([[1, 2], [3]]), "length"),
+    "text": (lambda t: t.tensor("a"), "a"),
+    "negative size": (lambda t: t.zeros(-1), "negative"),
+    "float size": (lambda t: t.zeros(2.5), "float|int"),
+    "from_numpy type": (lambda t: t.from_numpy([1.0]), "expected np.ndarray"),
+    "from_numpy strides": (lambda t: t.from_numpy(np.ones(3)[::-1]), "stride"),
+    "from_numpy dtype": (lambda t: t.from_numpy(np.array(["a"])), "supported types"),
+    "device name": (lambda t: t.ones(2, device="tpu7"), "tpu"),
+    "subtracting booleans": (lambda t: t.tensor([True]) - t.tensor([True]), "not supported"),
+    "negating booleans": (lambda t: -t.tensor([True]), "not supported"),
+    "negative integer power": (lambda t: t.tensor([2]) ** -1, "negative integer powers"),
+    "requires_grad of a result": (
+        lambda t: t.ones(2, requires_grad=True).mul(2).requires_grad_(False),
+        "leaf variables",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_error_is_pytorchs_and_says_what_is_wrong(name):
+    torch = pytest.importorskip("torch")
+    program, pattern = ROWS[name]
+    ours, theirs = outcome(program, nbtorch), outcome(program, torch)
+    assert ours[0] == theirs[0] and ours[0].startswith("raises"), f"\nnbtorch: {ours}\ntorch: {theirs}"
+    with pytest.raises(Exception, match=pattern):
+        program(nbtorch)
