@@ -32,7 +32,7 @@ def layer_of(path):
 
 
 def imported_paths(file):
-    """Yield the paths, below the root and without suffix, that a file imports at any level of nesting but type checks."""
+    """Yield the paths, without suffix, that a file imports anywhere but for type checks."""
     package = file.relative_to(ROOT).parent.parts
     tree = ast.parse(file.read_text())
     checked = {
