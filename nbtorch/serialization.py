@@ -115,9 +115,6 @@ def load(f: str | os.PathLike[str] | IO[bytes], map_location: MapLocation = None
     return _read_archive(f, name, map_location)
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
 def _tensors(obj: Any, seen: set[int]) -> Iterator[Tensor]:
     """Walk through containers and yield every tensor once."""
     if isinstance(obj, Tensor):
@@ -392,9 +389,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def _read_archive(file: IO[bytes], name: str, map_location: MapLocation) -> Any:

@@ -182,6 +182,7 @@ class TestFirstPrograms:
         assert float(loss[1]) < 0.1
 
     @pytest.mark.slow
+    @pytest.mark.torch
     @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
     def test_only_the_imports_differ(self, tmp_path):
         text = (EXAMPLES / "lenet.py").read_text().replace("nbtorch as torch", "torch").replace("nbtorch", "torch")

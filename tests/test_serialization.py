@@ -382,6 +382,7 @@ def run_torch(code: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=folder, check=True, timeout=300)
 
 
+@pytest.mark.torch
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 class TestExchangeWithPyTorch:
     def test_pytorch_reads_our_files(self, tmp_path):

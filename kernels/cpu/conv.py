@@ -87,9 +87,6 @@ class _Workspace(threading.local):
 _workspace = _Workspace()
 
 
-# --- boxes and packing -------------------------------------------------------------------------------------------
-
-
 @njit
 def _part(index, count, parts):
     """Return start and size of one of `parts` parts of `count` that differ by one at most, the larger ones first."""
@@ -231,9 +228,6 @@ def _pack_panels(first, last, tables, weight, transposed, panels):
                 tables.kernel_taps,
                 taps,
             )
-
-
-# --- forward, and the gradient of the input ----------------------------------------------------------------------
 
 
 @njit
@@ -399,9 +393,6 @@ def conv_grad_input(grad_output, weight, bias, stride, padding, dilation, groups
         _run_gather(plan, tables, grad_output, weight, True, bias, grad_input)
 
 
-# --- the gradient of the weight ----------------------------------------------------------------------------------
-
-
 @njit
 def _pack_gradient(tables, gather, box, grad_output, first_row, rows, g):
     """Pack a box of the gradient of the output into the layout of V, with zeros in the junk."""
@@ -561,9 +552,6 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
     else:
         _grad_weight_tasks(0, plan.tasks, tables, input, grad_output, partial, scratch[0])
         _add_chunks(0, total.size, partial, total)
-
-
-# --- the gradient of the bias ------------------------------------------------------------------------------------
 
 
 @njit(fastmath={"contract", "reassoc", "nsz"})

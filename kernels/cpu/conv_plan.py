@@ -200,9 +200,6 @@ class Problem(NamedTuple):
         return [self, apart] if len(width.shifts) > 1 else [self]
 
 
-# --- layout ------------------------------------------------------------------------------------------------------
-
-
 def ceil_div(a: int, b: int) -> int:
     """Return a / b, rounded up."""
     return -(-a // b)
@@ -348,9 +345,6 @@ def _plan(problem: Problem, gather: Gather, tasks: int, workers: int, scratch: i
     return Plan(gather, numbers, residues, offsets, segments, kernel_taps, tasks, min(workers, tasks), scratch)
 
 
-# --- boxes -------------------------------------------------------------------------------------------------------
-
-
 def _shrink(counts: Sequence[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
     """Return the largest box that fits, cutting images first, then planes, rows and columns, into even parts."""
     box = list(counts)
@@ -439,9 +433,6 @@ def _plan_dots(problem: Problem, workers: int) -> Plan:
     gather = _lay_out(problem, box, channel_block, row_block, chunks)
     scratch = _odd_lines(gather.x_size + (row_block + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, chunks * pieces, workers, scratch)
-
-
-# --- convolutions as gathers -------------------------------------------------------------------------------------
 
 
 class Convolution(NamedTuple):

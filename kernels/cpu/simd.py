@@ -87,9 +87,6 @@ def host_simd() -> Simd:
     return KINDS["avx2"] if {"avx2", "fma"} <= features else KINDS["generic"]
 
 
-# --- LLVM code ---------------------------------------------------------------------------------------------------
-
-
 def _element_type(dtype: np.dtype) -> ir.Type:
     """Return the LLVM type of an element: float or double."""
     return {4: ir.FloatType(), 8: ir.DoubleType()}[np.dtype(dtype).itemsize]
@@ -458,9 +455,6 @@ def define_pack_panel(module: ir.Module, name: str, dtype: np.dtype, most_rows: 
     return function
 
 
-# --- tables of compiled blocks -----------------------------------------------------------------------------------
-
-
 def gemm_shapes(simd: Simd) -> list[tuple[int, int]]:
     """Return the (rows, vectors) of all GEMM blocks for a processor."""
     return [(rows, n + 1) for rows in range(1, simd.rows + 1) for n in range(simd.vectors_for(rows))]
@@ -582,9 +576,6 @@ def movers(dtype: np.dtype) -> np.ndarray:
 def _shape_codes(rows: int, columns: int) -> np.ndarray:
     """Return a table that holds, in the place of each address, the shape itself: what the models below read."""
     return np.array([[first * 256 + second for second in range(1, columns + 1)] for first in range(1, rows + 1)])
-
-
-# --- calling a block ---------------------------------------------------------------------------------------------
 
 
 def _pointer(

@@ -121,9 +121,6 @@ class Geometry(NamedTuple):
     sW_shift: int
 
 
-# --- index arithmetic: numbers in, numbers out
-
-
 @target.device
 def split_tap(g, tap):
     """Return (tap_d, tap_h, tap_w) of the flat position of a tap in the kernel."""
@@ -169,9 +166,6 @@ def window_index(position, stride, multiplier, shift, windows):
         return int32(-1)
     window = divide(position, multiplier, shift)
     return window if window * stride == position and window < windows else int32(-1)
-
-
-# --- the passes: where in a, b and c does (row, k, column) of a group lie
 
 
 class Pass(NamedTuple):
@@ -313,9 +307,6 @@ GRAD_INPUT = Pass(grad_input_a_place, grad_input_b_column, grad_input_b_place, g
 GRAD_WEIGHT = Pass(
     grad_weight_a_place, grad_weight_b_column, grad_weight_b_place, grad_weight_c_place, grad_weight_c_stride
 )
-
-
-# --- the kernels, made for one pass and dtype
 
 
 @functools.cache
@@ -507,9 +498,6 @@ def sum_planes(dtype: np.dtype) -> target.Kernel:
             sums[cuda.blockIdx.y * channels + channel] = partial[0]
 
     return target.Kernel(kernel, (dtype, "int64", "int64", "int64", dtype), THREADS)
-
-
-# --- the launchers
 
 
 def conv_forward(
