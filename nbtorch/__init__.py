@@ -3,6 +3,15 @@
 `import nbtorch as torch` is all that a PyTorch script of this scope changes.
 """
 
+from pathlib import Path as _Path
+
+# In a checkout, which Python imports when it is started there, the kernels lie beside this folder, not inside.
+if (
+    not (_Path(__file__).parent / "kernels").exists()
+    and (_Path(__file__).parents[1] / "kernels" / "geometry.py").exists()
+):
+    __path__.append(str(_Path(__file__).parents[1]))
+
 from . import autograd as autograd
 from . import dtypes as dtypes
 from . import ops as ops

@@ -3,6 +3,8 @@
 import configparser
 import importlib.metadata
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbtorch
@@ -56,3 +58,12 @@ def test_the_readmes_quick_start_runs_and_prints_what_it_says():
     with contextlib.redirect_stdout(printed):
         exec(code, {})
     assert printed.getvalue().splitlines() == promised
+
+
+def test_a_checkout_works_where_python_is_started_in_it():
+    program = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()];"
+        "import nbtorch.kernels.geometry as geometry; print(geometry.__file__)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert Path(run.stdout.strip()) == ROOT / "kernels" / "geometry.py"
