@@ -15,10 +15,11 @@ import numpy as np
 class dtype:
     """The type of a tensor's elements; one object for each type, compared by identity."""
 
-    __slots__ = ("_rank", "is_complex", "is_floating_point", "itemsize", "name", "numpy")
+    __slots__ = ("_rank", "is_complex", "is_floating_point", "itemsize", "name", "numpy", "title")
 
-    def __init__(self, name: str, numpy_dtype: Any, rank: builtins.int) -> None:
+    def __init__(self, name: str, title: str, numpy_dtype: Any, rank: builtins.int) -> None:
         self.name = name
+        self.title = title  # PyTorch's older name, found in `Tensor.type()` and in errors
         self.numpy = np.dtype(numpy_dtype)
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = self.numpy.kind == "f"
@@ -43,15 +44,15 @@ class dtype:
 
 
 # The rank orders the types of one category by what they can hold; uint8 stands apart (see `_promote_pair`).
-bool = dtype("bool", np.bool_, 0)
-uint8 = dtype("uint8", np.uint8, 1)
-int8 = dtype("int8", np.int8, 2)
-int16 = dtype("int16", np.int16, 3)
-int32 = dtype("int32", np.int32, 4)
-int64 = dtype("int64", np.int64, 5)
-float16 = dtype("float16", np.float16, 6)
-float32 = dtype("float32", np.float32, 7)
-float64 = dtype("float64", np.float64, 8)
+bool = dtype("bool", "Bool", np.bool_, 0)
+uint8 = dtype("uint8", "Byte", np.uint8, 1)
+int8 = dtype("int8", "Char", np.int8, 2)
+int16 = dtype("int16", "Short", np.int16, 3)
+int32 = dtype("int32", "Int", np.int32, 4)
+int64 = dtype("int64", "Long", np.int64, 5)
+float16 = dtype("float16", "Half", np.float16, 6)
+float32 = dtype("float32", "Float", np.float32, 7)
+float64 = dtype("float64", "Double", np.float64, 8)
 
 short, int, long = int16, int32, int64
 half, float, double = float16, float32, float64
@@ -117,8 +118,8 @@ def promote_types(a: dtype, b: dtype) -> dtype:
 
 
 def scalar_dtype(value: Any) -> dtype:
-    """Return the type a Python or NumPy scalar takes part in promotion with."""
-    if isinstance(value, (np.bool_, type(True))):
+    """Return the type a Python or NumPy scalar takes part in promotion with (`np.bool_` as a float, as in PyTorch)."""
+    if isinstance(value, type(True)):
         return bool
     if isinstance(value, (np.integer, type(0))):
         return int64

@@ -459,7 +459,7 @@ class Tensor:
         if result._array.dtype != self._array.dtype:
             if result.dtype.category > self.dtype.category:
                 raise RuntimeError(
-                    f"result type {result.dtype.name} can't be cast to the desired output type {self.dtype.name}"
+                    f"result type {result.dtype.title} can't be cast to the desired output type {self.dtype.title}"
                 )
             result = result.to(self.dtype)
         if any(step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)):

@@ -9,13 +9,16 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
-from ..device import array_module
+from ..device import CPU, array_module
 from ..tensor import Tensor, method
 from .operands import (
     broadcast_shape,
+    fitting_scalar,
     floating_operands,
     is_scalar,
+    not_implemented,
     operands,
+    require_number,
     require_tensor,
     scalar_tensor,
     to_dtype,
@@ -97,7 +100,7 @@ class Div(Binary):
 class DivRounded(Binary):
     """Division rounded to an integer: its gradient is zero wherever it exists."""
 
-    name = "DivBackward1"
+    name = "DivBackward2"
 
     def __init__(self, rounding: str) -> None:
         self.rounding = rounding
@@ -114,6 +117,15 @@ class DivRounded(Binary):
     def backward(self, grad: Tensor) -> Any:
         zero = grad * 0
         return unbroadcast(zero, self.shapes[0]), unbroadcast(zero, self.shapes[1])
+
+
+class FloorDivide(DivRounded):
+    """The quotient rounded down, which PyTorch does not differentiate."""
+
+    name = "NotImplemented"
+
+    def backward(self, grad: Tensor) -> Any:
+        raise RuntimeError("derivative for floor_divide is not implemented; use div with rounding_mode='floor'")
 
 
 def _truncated_quotient(xp: Any, a: Any, b: Any) -> Any:
@@ -144,7 +156,7 @@ class Pow(Binary):
     saves_outputs = (0,)
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.power(a, b)
+        return xp.power(a, b).astype(a.dtype, copy=False)  # NumPy has no power of booleans
 
     def backward(self, grad: Tensor) -> Any:
         a, b, result = self.saved_tensors
@@ -201,23 +213,37 @@ class Neg(Node):
 def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return `input + alpha * other`, broadcast."""
     a, b = operands("add", input, other)
-    return Add()(a, b if _is_one(alpha) else mul(b, alpha))
+    return Add()(a, b if _is_one(alpha) else _scaled(b, alpha))
 
 
 @method
 def sub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return `input - alpha * other`, broadcast."""
     a, b = operands("sub", input, other)
-    if a.dtype is dtypes.bool:
+    if any(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool) for x in (input, other)):
         raise RuntimeError(
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask,"
             " use the `~` or `logical_not()` operator instead."
         )
-    return Sub()(a, b if _is_one(alpha) else mul(b, alpha))
+    node = Sub()
+    if not isinstance(input, Tensor):
+        node.name = "RsubBackward1"
+    return node(a, b if _is_one(alpha) else _scaled(b, alpha))
 
 
 def _is_one(alpha: Any) -> bool:
     return type(alpha) is int and alpha == 1
+
+
+def _scaled(b: Tensor, alpha: Any) -> Tensor:
+    """Return `alpha * b`, in the type of `b`."""
+    if isinstance(alpha, bool) and b.dtype is not dtypes.bool:
+        raise RuntimeError(f"Boolean alpha only supported for Boolean results, got alpha={alpha} for {b.dtype}")
+    if isinstance(alpha, float) and not b.is_floating_point():
+        raise RuntimeError(
+            f"For integral input tensors, argument alpha must not be a floating point number, got {alpha} for {b.dtype}"
+        )
+    return Mul()(b, alpha if isinstance(alpha, Tensor) else scalar_tensor(alpha, b.dtype, b._device))
 
 
 @method
@@ -242,19 +268,27 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         raise RuntimeError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
-    return DivRounded(rounding_mode)(*operands("div", input, other))
+    return _rounded_quotient("div", DivRounded(rounding_mode), input, other)
+
+
+def _rounded_quotient(operation: str, node: DivRounded, input: Any, other: Any) -> Tensor:
+    a, b = operands(operation, input, other)
+    require_number(operation, a)
+    return node(a, b)
 
 
 @method
 def floor_divide(input: Any, other: Any) -> Tensor:
     """Return the quotient rounded down."""
-    return div(input, other, rounding_mode="floor")
+    return _rounded_quotient("floor_divide", FloorDivide("floor"), input, other)
 
 
 @method
 def remainder(input: Any, other: Any) -> Tensor:
     """Return the remainder of floor division, with the sign of the divisor."""
-    return Remainder()(*operands("remainder", input, other))
+    a, b = operands("remainder", input, other)
+    require_number("remainder", a)
+    return Remainder()(a, b)
 
 
 @method
@@ -263,18 +297,29 @@ def pow(input: Any, exponent: Any) -> Tensor:
     a, b = operands("pow", input, exponent)
     if a.dtype.category < 2 and is_scalar(exponent) and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return Pow()(a, b)
+    if a.dtype is dtypes.bool and not is_scalar(exponent):
+        raise not_implemented("pow", a.dtype, "a type of numbers")
+    node = Pow()
+    node.name = f"PowBackward{0 if is_scalar(exponent) else 1 if isinstance(input, Tensor) else 2}"
+    return node(a, b)
+
+
+def _require_two_tensors(operation: str, input: Any, other: Any) -> None:
+    require_tensor(operation, "input", input)
+    require_tensor(operation, "other", other)
 
 
 @method
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """Return the larger of two elements; NaN wins."""
+    _require_two_tensors("maximum", input, other)
     return Maximum()(*operands("maximum", input, other))
 
 
 @method
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     """Return the smaller of two elements; NaN wins."""
+    _require_two_tensors("minimum", input, other)
     return Minimum()(*operands("minimum", input, other))
 
 
@@ -306,8 +351,12 @@ class _Compare(Node):
         return getattr(array_module(self.where), self.ufunc)(a, b)
 
 
-def _comparison(name: str, ufunc: str, doc: str) -> Callable[..., Tensor]:
+def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callable[..., Tensor]:
+    """Install a comparison; `numbers` tells whether an operand may be a Python number."""
+
     def compare(input: Any, other: Any) -> Tensor:
+        if not numbers:
+            _require_two_tensors(name, input, other)
         a, b = operands(name, input, other)
         return _Compare(ufunc)(a.detach(), b.detach())
 
@@ -322,16 +371,16 @@ lt = _comparison("lt", "less", "Return where `input < other`.")
 le = _comparison("le", "less_equal", "Return where `input <= other`.")
 gt = _comparison("gt", "greater", "Return where `input > other`.")
 ge = _comparison("ge", "greater_equal", "Return where `input >= other`.")
-logical_and = _comparison("logical_and", "logical_and", "Return where both are true.")
-logical_or = _comparison("logical_or", "logical_or", "Return where one or both are true.")
-logical_xor = _comparison("logical_xor", "logical_xor", "Return where just one is true.")
+logical_and = _comparison("logical_and", "logical_and", "Return where both are true.", False)
+logical_or = _comparison("logical_or", "logical_or", "Return where one or both are true.", False)
+logical_xor = _comparison("logical_xor", "logical_xor", "Return where just one is true.", False)
 
 
 def _bitwise(name: str, ufunc: str, doc: str) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
         a, b = operands(name, input, other)
         if a.dtype.category > 1:
-            raise RuntimeError(f'"{name}" not implemented for {a.dtype}: expected integers or booleans')
+            raise not_implemented(name, a.dtype, "integers or booleans")
         return _Compare(ufunc)(a, b)
 
     combine.__name__ = name
@@ -354,14 +403,14 @@ def logical_not(input: Tensor) -> Tensor:
 def bitwise_not(input: Tensor) -> Tensor:
     """Return the bits inverted, or booleans negated."""
     if input.dtype.category > 1:
-        raise RuntimeError(f'"bitwise_not" not implemented for {input.dtype}: expected integers or booleans')
+        raise not_implemented("bitwise_not", input.dtype, "integers or booleans")
     return input._wrap_like(input._xp.invert(input._array))
 
 
 @method
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether two tensors have the same shape and elements."""
-    require_tensor("equal", "other", other)
+    _require_two_tensors("equal", input, other)
     return input.shape == other.shape and bool((input._array == other._array).all())
 
 
@@ -386,8 +435,9 @@ def isfinite(input: Tensor) -> Tensor:
 @method
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Return where `|input - other| <= atol + rtol * |other|`."""
+    _require_two_tensors("isclose", input, other)
     if input.dtype is not other.dtype:
-        raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
+        raise RuntimeError(f"isclose: {input.dtype} did not match {other.dtype}")
     return input._wrap_like(input._xp.isclose(input._array, other._array, rtol, atol, equal_nan))
 
 
@@ -428,8 +478,11 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         )
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         common = dtypes.promote_types(dtypes.scalar_dtype(input), dtypes.scalar_dtype(other))
-        a, b = scalar_tensor(input, common, condition._device), scalar_tensor(other, common, condition._device)
+        a, b = (fitting_scalar(v, common, condition._device) for v in (input, other))
     else:
+        for branch, tensor in ((input, other), (other, input)):
+            if is_scalar(branch):
+                fitting_scalar(branch, dtypes.common_dtype(tensor.dtype, tensor.ndim, dtypes.scalar_dtype(branch), -1), CPU)
         a, b = operands("where", input, other)
     return Where()(condition, a, b)
 
@@ -471,7 +524,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             )
         filling = to_dtype(value, input.dtype)
     else:
-        filling = scalar_tensor(value, input.dtype, input._device)
+        filling = fitting_scalar(value, input.dtype, input._device)
     return MaskedFill()(input, mask, filling)
 
 
@@ -491,6 +544,8 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
 
 class Fill(Node):
     """All elements set to one value; nothing flows back to what was there."""
+
+    name = "FillBackward2"
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -535,13 +590,19 @@ def fill_(self: Tensor, value: Any) -> Tensor:
         return copy_(self, value)
     if not is_scalar(value):
         raise TypeError(f"fill_(): argument 'value' must be a number or a 0-d tensor, not {type(value).__name__}")
-    return self._assign(Fill(value)(self))
+    return self._assign(Fill(fitting_scalar(value, self.dtype, self._device)._array)(self))
+
+
+class Zero(Fill):
+    """All elements set to zero."""
+
+    name = "ZeroBackward0"
 
 
 @method
 def zero_(self: Tensor) -> Tensor:
     """Set all elements to zero, in place."""
-    return fill_(self, 0)
+    return self._assign(Zero(0)(self))
 
 
 @method

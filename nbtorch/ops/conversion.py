@@ -63,26 +63,13 @@ def type(self: Tensor, dtype: Any = None) -> Any:
     """Return the tensor in another type, or without an argument PyTorch's name of its type."""
     if dtype is None:
         prefix = "torch.cuda." if self.is_cuda else "torch."
-        return prefix + _TYPE_NAMES[self.dtype]
+        return f"{prefix}{self.dtype.title}Tensor"
     if isinstance(dtype, str):
-        names = {name: d for d, name in _TYPE_NAMES.items()}
+        names = {f"{d.title}Tensor": d for d in dtypes.ALL}
         if dtype.rpartition(".")[2] not in names:
             raise ValueError(f"invalid type: '{dtype}'")
         dtype = names[dtype.rpartition(".")[2]]
     return to_dtype(self, dtypes.as_dtype(dtype))
-
-
-_TYPE_NAMES = {
-    dtypes.bool: "BoolTensor",
-    dtypes.uint8: "ByteTensor",
-    dtypes.int8: "CharTensor",
-    dtypes.int16: "ShortTensor",
-    dtypes.int32: "IntTensor",
-    dtypes.int64: "LongTensor",
-    dtypes.float16: "HalfTensor",
-    dtypes.float32: "FloatTensor",
-    dtypes.float64: "DoubleTensor",
-}
 
 
 @method

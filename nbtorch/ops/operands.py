@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import CPU, array_module, device
+from ..quiet import quietly
 from ..tensor import Tensor, normalize_dim
 
 
@@ -31,10 +33,21 @@ def require_same_device(operation: str, *tensors: Tensor) -> None:
             )
 
 
-def require_floating_point(operation: str, argument: str, tensor: Tensor) -> None:
+def not_implemented(operation: str, dtype: dtypes.dtype, expected: str) -> NotImplementedError:
+    """Return the error of an operation that a type of elements does not have."""
+    return NotImplementedError(f"\"{operation}\" not implemented for '{dtype.title}': expected {expected}, got {dtype}")
+
+
+def require_floating_point(operation: str, tensor: Tensor) -> None:
     """Refuse integers and booleans."""
     if not tensor.is_floating_point():
-        raise RuntimeError(f'"{operation}" not implemented for {tensor.dtype}: {argument} must be floating point')
+        raise not_implemented(operation, tensor.dtype, "a floating-point type")
+
+
+def require_number(operation: str, tensor: Tensor) -> None:
+    """Refuse booleans."""
+    if tensor.dtype is dtypes.bool:
+        raise not_implemented(operation, tensor.dtype, "a type of numbers")
 
 
 def is_scalar(value: Any) -> bool:
@@ -44,11 +57,32 @@ def is_scalar(value: Any) -> bool:
 
 def scalar_tensor(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
     """Make a 0-d tensor of a number; an integer out of range wraps around."""
-    xp = array_module(where)
+    return Tensor._wrap(quietly(_scalar_array, array_module(where), value, dtype.numpy), where)
+
+
+def _scalar_array(xp: Any, value: Any, dtype: np.dtype) -> Any:
     try:
-        return Tensor._wrap(xp.asarray(value, dtype.numpy), where)
+        return xp.asarray(value, dtype)
     except OverflowError:
-        return Tensor._wrap(xp.asarray(value).astype(dtype.numpy), where)
+        return xp.asarray(value).astype(dtype)
+
+
+def fitting_scalar(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
+    """Make a 0-d tensor of a number that is to be stored; a RuntimeError where the type cannot hold it.
+
+    As in PyTorch, infinities and NaN fit every floating-point type, and negative numbers wrap around in uint8.
+    """
+    number = value.item() if isinstance(value, np.generic) else value
+    if dtype.is_floating_point:
+        fits = not math.isfinite(number) or abs(number) <= np.finfo(dtype.numpy).max
+    elif dtype is dtypes.bool:
+        fits = True
+    else:
+        limits = np.iinfo(dtype.numpy)
+        fits = math.isfinite(number) and (limits.min or -limits.max) <= number <= limits.max
+    if not fits:
+        raise RuntimeError(f"value cannot be converted to type {dtype} without overflow, got {value}")
+    return scalar_tensor(int(number) if dtype.category == 1 else number, dtype, where)
 
 
 def operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -86,6 +120,10 @@ def _same_device(operation: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def floating_operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Like `operands`, with integers and booleans taken to the default floating-point type."""
+    if isinstance(a, Tensor) and is_scalar(b):
+        a = to_floating_point(a)  # first, so that an integer type does not wrap the number around
+    elif isinstance(b, Tensor) and is_scalar(a):
+        b = to_floating_point(b)
     a, b = operands(operation, a, b)
     return to_floating_point(a), to_floating_point(b)
 
