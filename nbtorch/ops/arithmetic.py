@@ -171,6 +171,41 @@ class Pow(Binary):
         return grad_a, grad_b
 
 
+class PowNumber(Node):
+    """A power whose exponent is a number."""
+
+    name = "PowBackward0"
+    saves_inputs = (0,)
+
+    def __init__(self, exponent: Any) -> None:
+        self.exponent = exponent
+
+    def forward(self, a: Any) -> Any:
+        xp, exponent = array_module(self.where), self.exponent
+        if exponent == 1:
+            return a.copy()
+        if exponent == 2:
+            return a * a
+        if exponent == 3:
+            return a * a * a
+        if a.dtype.kind == "f":
+            if exponent == 0.5:
+                return xp.sqrt(a)
+            if exponent == -0.5:
+                return 1 / xp.sqrt(a)
+            if exponent == -1:
+                return 1 / a
+            if exponent == -2:
+                return 1 / (a * a)
+        power = xp.power(a, xp.asarray(exponent).astype(a.dtype))
+        return power.astype(a.dtype, copy=False)  # NumPy has no power of booleans
+
+    def backward(self, grad: Tensor) -> Tensor:
+        if self.exponent == 0:
+            return grad._filled_like(0)
+        return grad * (PowNumber(self.exponent - 1)(self.saved_tensor) * self.exponent)
+
+
 class Maximum(Binary):
     saves_inputs = (0, 1)
 
@@ -295,13 +330,21 @@ def remainder(input: Any, other: Any) -> Tensor:
 def pow(input: Any, exponent: Any) -> Tensor:
     """Return `input ** exponent`, broadcast."""
     a, b = operands("pow", input, exponent)
-    if a.dtype.category < 2 and is_scalar(exponent) and exponent < 0:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
-    if a.dtype is dtypes.bool and not is_scalar(exponent):
+    if is_scalar(exponent):
+        if a.dtype.category < 2 and exponent < 0:
+            raise RuntimeError(f"Integers to negative integer powers are not allowed, got {a.dtype} to the power {exponent}")
+        return PowNumber(fitting_scalar(exponent, a.dtype, CPU).item() if a.dtype is dtypes.float16 else exponent)(a)
+    if a.dtype is dtypes.bool:
         raise not_implemented("pow", a.dtype, "a type of numbers")
     node = Pow()
-    node.name = f"PowBackward{0 if is_scalar(exponent) else 1 if isinstance(input, Tensor) else 2}"
+    node.name = f"PowBackward{1 if isinstance(input, Tensor) else 2}"
     return node(a, b)
+
+
+@method
+def square(input: Tensor) -> Tensor:
+    """Return the square of the elements."""
+    return pow(input, 2)
 
 
 def _require_two_tensors(operation: str, input: Any, other: Any) -> None:
@@ -606,8 +649,10 @@ def zero_(self: Tensor) -> Tensor:
 
 
 @method
-def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """Copy the elements of `src`, cast and broadcast, into this tensor."""
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Copy the elements of `src` (a tensor, cast and broadcast, or a number) into this tensor."""
+    if is_scalar(src):
+        src = scalar_tensor(src, self.dtype, self._device)
     require_tensor("copy_", "src", src)
     source = src if src._device == self._device else src.to(self._device)
     return self._assign(Copy()(self, source))
@@ -649,7 +694,7 @@ def _install_operators() -> None:
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
         _operator(f"__{name}__", operation)
         install_in_place(f"{name}_", operation)
-    for operation in (neg, masked_fill, maximum, minimum):
+    for operation in (neg, masked_fill, maximum, minimum, square):
         install_in_place(f"{operation.__name__}_", operation)
     method(neg, name="__neg__")
     method(bitwise_not, name="__invert__")

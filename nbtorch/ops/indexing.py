@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,13 @@ _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
 class Slice(View):
     """Basic indexing: ints, slices, None and Ellipsis give a view."""
 
-    def __init__(self, index: tuple[Any, ...]) -> None:
-        self.index = index
+    def __init__(self, index: tuple[Any, ...], name: str = "") -> None:
+        self.index, self._name = index, name
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The last operation that PyTorch takes this index apart into."""
+        return self._name or _last_step(self.index, self.shape)
 
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
@@ -30,6 +36,29 @@ class Slice(View):
 
     def backward(self, grad: Tensor) -> Tensor:
         return Embed(self.index, self.shape)(grad)
+
+
+def _last_step(index: tuple[Any, ...], shape: tuple[int, ...]) -> str:
+    name, axis = "AliasBackward0", 0
+    for part in index:
+        if part is None:
+            name = "UnsqueezeBackward0"
+            continue
+        if part is Ellipsis:
+            axis = len(shape) - sum(p is not None and p is not Ellipsis for p in index) + axis
+            continue
+        if not isinstance(part, slice):
+            name = "SelectBackward0"
+        elif part.indices(shape[axis]) != (0, shape[axis], 1):
+            name = "SliceBackward0"
+        axis += 1
+    return name
+
+
+@method
+def _view_at(self: Tensor, index: tuple[Any, ...], name: str) -> Tensor:
+    """Return the view at an index of ints and slices, made by an operation that prints as `name`."""
+    return Slice(index, name)(self)
 
 
 class Embed(Node):
@@ -56,8 +85,8 @@ class Index(Node):
 
     keeps_state = True
 
-    def __init__(self, index: tuple[Any, ...]) -> None:
-        self.index = index
+    def __init__(self, index: tuple[Any, ...], name: str = "IndexBackward0") -> None:
+        self.index, self.name = index, name
 
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
@@ -139,7 +168,12 @@ def _index_array(a: Tensor, index: Tensor) -> Any:
     if index.dtype.is_floating_point:
         raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {index.dtype}")
     array = index._array
-    if index.dtype is dtypes.uint8:
+    if index.dtype is dtypes.uint8 and index.ndim:
+        warnings.warn(
+            "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
+            UserWarning,
+            stacklevel=5,
+        )
         array = array.astype(bool)
     if index._device is CPU and a._device is not CPU:
         array = a._xp.asarray(array)
@@ -230,7 +264,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError(
             f"index out of range in self: index_select needs indices in [0, {extent}), got {indices.tolist()}"
         )
-    return Index((slice(None),) * axis + (indices,))(input)
+    return Index((slice(None),) * axis + (indices,), "IndexSelectBackward0")(input)
 
 
 class Gather(Node):
@@ -295,4 +329,4 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     if mask.dtype is not dtypes.bool:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = np.broadcast_shapes(input._array.shape, mask._array.shape)
-    return Index((np.broadcast_to(mask._array, shape),))(input.expand(shape))
+    return Index((np.broadcast_to(mask._array, shape),), "MaskedSelectBackward0")(input.expand(shape))

@@ -8,8 +8,8 @@ from ..autograd.graph import Node
 from ..device import allocate, array_module, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor, method
-from .arithmetic import add, mul, unbroadcast
-from .operands import broadcast_shape, require_same_device, require_tensor
+from .arithmetic import Add, mul, unbroadcast
+from .operands import broadcast_shape, operands, require_same_device, require_tensor
 
 
 def product(a: Any, b: Any, where: Device) -> Any:
@@ -172,7 +172,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if input.ndim == 1:
         return matmul(input.unsqueeze(0), other).squeeze(-2)
     _check_inner("matmul", input, other)
-    return Bmm()(input, other)
+    node = Bmm()
+    node.name = "UnsafeViewBackward0"
+    return node(input, other)
 
 
 @method
@@ -187,7 +189,14 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """Return `beta * input + alpha * (mat1 @ mat2)`."""
     product = mm(mat1, mat2)
-    return add(input if beta == 1 else mul(input, beta), product if alpha == 1 else mul(product, alpha))
+    if broadcast_shape("addmm", input._array.shape, product._array.shape) != product._array.shape:
+        raise RuntimeError(
+            f"addmm: expected input of shape {tuple(input.shape)} to be expandable to the product's {tuple(product.shape)}"
+        )
+    node = Add()
+    node.name = "AddmmBackward0"
+    a, b = operands("addmm", input if beta == 1 else mul(input, beta), product if alpha == 1 else mul(product, alpha))
+    return node(a, b)
 
 
 method(matmul, name="__matmul__")
@@ -238,9 +247,13 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not input.is_floating_point():
         result = matmul(input, weight.t())
         return result if bias is None else result + bias
+    node = Linear()
     if bias is None:
-        return Linear()(input, weight)
+        node.name = "MmBackward0" if input.ndim == 2 else "UnsafeViewBackward0"
+        return node(input, weight)
     _check("linear", input, bias)
     if bias.shape != (weight.shape[0],):
         return matmul(input, weight.t()) + bias
-    return Linear()(input, weight, bias)
+    if input.ndim > 2:
+        node.name = "ViewBackward0"
+    return node(input, weight, bias)

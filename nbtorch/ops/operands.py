@@ -74,7 +74,7 @@ def fitting_scalar(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
     """
     number = value.item() if isinstance(value, np.generic) else value
     if dtype.is_floating_point:
-        fits = not math.isfinite(number) or abs(number) <= np.finfo(dtype.numpy).max
+        fits = not math.isfinite(number) or abs(number) <= float(np.finfo(dtype.numpy).max)
     elif dtype is dtypes.bool:
         fits = True
     else:

@@ -51,7 +51,8 @@ class IndexedPad(Node):
 
     def __init__(self, mode: str, pairs: Pairs) -> None:
         self.mode, self.pairs = mode, pairs
-        self.name = f"{mode.capitalize()}PadBackward0"
+        kind = {"reflect": "ReflectionPad", "replicate": "ReplicationPad", "circular": "CircularPad"}[mode]
+        self.name = f"{kind}{len(pairs)}DBackward0"
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)

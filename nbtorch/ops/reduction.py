@@ -57,6 +57,14 @@ class Mean(Sum):
         return super().backward(grad) / builtins.max(self.count, 1)
 
 
+class SumAlong(Sum):
+    name = "SumBackward1"
+
+
+class MeanAlong(Mean):
+    name = "MeanBackward1"
+
+
 @method
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum over all elements or over dimensions; integers and booleans sum to int64."""
@@ -65,7 +73,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
         input = to_dtype(input, dtypes.as_dtype(dtype))
     elif input.dtype.category < 2:
         input = to_dtype(input, dtypes.int64)
-    return Sum(_reduced(dim, input.ndim), keepdim)(input)
+    return (Sum if dim is None else SumAlong)(_reduced(dim, input.ndim), keepdim)(input)
 
 
 def _reduced(dim: Any, ndim: int) -> tuple[int, ...]:
@@ -85,7 +93,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got:"
             f" {input.dtype}"
         )
-    return Mean(_reduced(dim, input.ndim), keepdim)(input)
+    return (Mean if dim is None else MeanAlong)(_reduced(dim, input.ndim), keepdim)(input)
 
 
 @method
@@ -106,21 +114,60 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     return Sum(dims, True)(self).reshape(target)
 
 
+class Var(Node):
+    """The mean squared deviation from the mean, the sum divided by the count less `correction`."""
+
+    saves_inputs = (0,)
+
+    def __init__(self, dims: tuple[int, ...], keepdim: bool, correction: float) -> None:
+        self.dims, self.keepdim, self.correction = dims, keepdim, correction
+
+    def forward(self, a: Any) -> Any:
+        self.shape = a.shape
+        count = math.prod(a.shape[d] for d in self.dims)
+        self.divisor = builtins.max(count - self.correction, 0)
+        xp = array_module(self.where)
+        centred = a - xp.sum(a, self.dims, a.dtype, keepdims=True) / a.dtype.type(count)
+        total = xp.sum(centred * centred, self.dims, a.dtype, keepdims=self.keepdim)
+        return total / a.dtype.type(self.divisor)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        a = self.saved_tensors[0]
+        centred = a - Mean(self.dims, True)(a)
+        scale = 2 / self.divisor if self.divisor else math.inf
+        return grad.reshape(_kept_shape(self.shape, self.dims)) * centred * scale
+
+
+class Std(Var):
+    """The root of the variance; its gradient is zero where it is zero."""
+
+    saves_outputs = (0,)
+
+    def forward(self, a: Any) -> Any:
+        return array_module(self.where).sqrt(super().forward(a))
+
+    def backward(self, grad: Tensor) -> Tensor:
+        result = self.saved_tensors[1]
+        return super().backward((grad / (2 * result)).masked_fill(result == 0, 0))
+
+
+def _deviations(operation: str, input: Tensor, dim: Any, correction: float, unbiased: Any) -> tuple[Any, float]:
+    """Return the dimensions and the correction that the several forms of `var` and `std` name; refuse integers."""
+    require_tensor(operation, "input", input)
+    if not input.is_floating_point():
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return dim, correction if unbiased is None else int(unbiased)
+
+
 @method
 def var(
     input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None
 ) -> Tensor:
     """Return the variance; the sum of squares is divided by the count less `correction`."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if unbiased is not None:
-        correction = int(unbiased)
-    if not input.is_floating_point():
-        raise RuntimeError("std and var only support floating point and complex dtypes")
-    dims = _reduced(dim, input.ndim)
-    count = math.prod(input._array.shape[d] for d in dims)
-    centred = input - Mean(dims, True)(input)
-    return Sum(dims, keepdim)(centred * centred) / builtins.max(count - correction, 0)
+    dim, correction = _deviations("var", input, dim, correction, unbiased)
+    return Var(_reduced(dim, input.ndim), keepdim, correction)(input)
 
 
 @method
@@ -128,7 +175,8 @@ def std(
     input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None
 ) -> Tensor:
     """Return the standard deviation; see `var`."""
-    return var(input, dim, correction=correction, keepdim=keepdim, unbiased=unbiased).sqrt()
+    dim, correction = _deviations("std", input, dim, correction, unbiased)
+    return Std(_reduced(dim, input.ndim), keepdim, correction)(input)
 
 
 class Prod(Node):
@@ -146,6 +194,10 @@ class Prod(Node):
         if not (a._array == 0).any():
             return grad * Prod(self.dims, True)(a) / a
         return grad * _product_of_others(a, self.dims)
+
+
+class ProdAlong(Prod):
+    name = "ProdBackward1"
 
 
 def _product_of_others(a: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -169,7 +221,7 @@ def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
         input = to_dtype(input, dtypes.as_dtype(dtype))
     elif input.dtype.category < 2:
         input = to_dtype(input, dtypes.int64)
-    return Prod(_reduced(dim, input.ndim), keepdim)(input)
+    return (Prod if dim is None else ProdAlong)(_reduced(dim, input.ndim), keepdim)(input)
 
 
 class _Extreme(Node):
@@ -354,6 +406,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 
 class LogSumExp(Node):
+    name = "LogsumexpBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
 
@@ -396,22 +449,38 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         return Amin(dims, keepdim)(input.abs())
     if power == 0:
         return Sum(dims, keepdim)(to_dtype(input.ne(0), input.dtype))
-    if power == 1:
-        return Sum(dims, keepdim)(input.abs())
-    if power == 2:
-        return Norm2(dims, keepdim)(input)
-    return Sum(dims, keepdim)(input.abs() ** power) ** (1 / power)
+    return (Norm2 if power == 2 else Norm)(dims, keepdim, power)(input)
 
 
-class Norm2(Node):
-    """The Euclidean norm; its gradient at zero is zero."""
+class Norm(Node):
+    """The root of the sum of powers of absolute values, of any power but 0 and infinity; its gradient at zero is zero."""
 
     name = "LinalgVectorNormBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
 
-    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
-        self.dims, self.keepdim = dims, keepdim
+    def __init__(self, dims: tuple[int, ...], keepdim: bool, power: float) -> None:
+        self.dims, self.keepdim, self.power = dims, keepdim, power
+
+    def forward(self, a: Any) -> Any:
+        xp, power = array_module(self.where), a.dtype.type(self.power)
+        total = xp.sum(xp.abs(a) ** power, self.dims, a.dtype, keepdims=self.keepdim)
+        return total ** a.dtype.type(1 / self.power)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        a, result = self.saved_tensors
+        kept = _kept_shape(a._array.shape, self.dims)
+        grad, result = grad.reshape(kept), result.reshape(kept)
+        if self.power == 1:
+            return a.sign() * grad
+        slope = a.sign() * a.abs() ** (self.power - 1) * (grad / result ** (self.power - 1))
+        return slope.masked_fill((result == 0) | (a == 0), 0)
+
+
+class Norm2(Norm):
+    """The Euclidean norm."""
+
+    name = "LinalgVectorNormBackward0"
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)

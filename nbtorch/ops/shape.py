@@ -220,7 +220,11 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 class Squeeze(Reshaped):
-    name = "SqueezeBackward1"
+    """Dimensions of extent 1 left out: all of them, one, or several."""
+
+    def __init__(self, shape: tuple[int, ...], dim: Any) -> None:
+        super().__init__(shape)
+        self.name = f"SqueezeBackward{0 if dim is None else 1 if isinstance(dim, int) else 2}"
 
 
 class Unsqueeze(Reshaped):
@@ -232,7 +236,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Return a view without the dimensions of extent 1, or without those among `dim`."""
     shape = input._array.shape
     dims = normalize_dims(dim, input.ndim) if input.ndim else ()
-    return Squeeze(tuple([n for axis, n in enumerate(shape) if n != 1 or axis not in dims]))(input)
+    return Squeeze(tuple([n for axis, n in enumerate(shape) if n != 1 or axis not in dims]), dim)(input)
 
 
 @method
@@ -407,7 +411,12 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow(): length must be non-negative.")
     if start + length > extent:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
-    return input[(slice(None),) * axis + (slice(start, start + length),)]
+    return _piece(input, axis, slice(start, start + length), "SliceBackward0")
+
+
+def _piece(input: Tensor, axis: int, part: Any, name: str) -> Tensor:
+    """Return the view of a part of one dimension, made by an operation that PyTorch prints as `name`."""
+    return input._view_at((slice(None),) * axis + (part,), name)
 
 
 @method
@@ -421,14 +430,16 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}"
         )
-    return input[(slice(None),) * axis + (index,)]
+    return _piece(input, axis, int(index), "SelectBackward0")
 
 
 @method
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the views of all positions of a dimension."""
     axis = normalize_dim(dim, input.ndim)
-    return tuple([select(input, axis, i) for i in range(input._array.shape[axis])])
+    if input.ndim == 0:
+        raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
+    return tuple([_piece(input, axis, i, "UnbindBackward0") for i in range(input._array.shape[axis])])
 
 
 @method
@@ -448,7 +459,8 @@ def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
                 f" {axis}), but got split_sizes={lengths}"
             )
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    return tuple([narrow(input, axis, start, length) for start, length in zip(starts, lengths, strict=True)])
+    ranges = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    return tuple([_piece(input, axis, part, "SplitBackward0") for part in ranges])
 
 
 @method
@@ -500,15 +512,30 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
     if len(times) < self.ndim:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     own = (1,) * (len(times) - self.ndim) + self._array.shape
-    spread = [extent for pair in zip(times, own, strict=True) for extent in pair]
-    apart = [extent for n in own for extent in (1, n)]
-    return clone(expand(reshape(self, apart), spread)).reshape([t * n for t, n in zip(times, own, strict=True)])
+    if any(t < 0 for t in times):
+        raise RuntimeError(f"repeat: Trying to create tensor with negative dimension: repeats must not be negative, got {times}")
+    return Repeat(times, own)(self)
+
+
+class Repeat(Node):
+    """Copies side by side; `own` is the input's shape with leading ones, as long as `times`."""
+
+    def __init__(self, times: tuple[int, ...], own: tuple[int, ...]) -> None:
+        self.times, self.own = times, own
+
+    def forward(self, a: Any) -> Any:
+        self.shape = a.shape
+        return array_module(self.where).tile(a, self.times)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        apart = [extent for pair in zip(self.times, self.own, strict=True) for extent in pair]
+        return grad.reshape(apart).sum(tuple(range(0, len(apart), 2))).reshape(self.shape)
 
 
 @property  # type: ignore[misc]
 def _transposed(self: Tensor) -> Tensor:
     """The tensor with its dimensions in reverse order."""
-    return t(self) if self.ndim == 2 else Permute(tuple(reversed(range(self.ndim))))(self)
+    return Permute(tuple(reversed(range(self.ndim))))(self)
 
 
 @property  # type: ignore[misc]
