@@ -3,24 +3,18 @@
 Importing this package installs the operations as methods of Tensor.
 """
 
-from . import (
-    arithmetic as arithmetic,
-)
-from . import (
-    conversion as conversion,
-)
-from . import (
-    indexing as indexing,
-)
-from . import (
-    matmul as matmul,
-)
-from . import (
-    pointwise as pointwise,
-)
-from . import (
-    reduction as reduction,
-)
-from . import (
-    shape as shape,
-)
+from . import arithmetic as arithmetic
+from . import binary as binary
+from . import conversion as conversion
+from . import indexing as indexing
+from . import joining as joining
+from . import matmul as matmul
+from . import pointwise as pointwise
+from . import reduction as reduction
+from . import scan as scan
+from . import scatter as scatter
+from . import shape as shape
+from . import sorting as sorting
+from . import special as special
+from . import statistics as statistics
+from . import strided as strided

@@ -332,7 +332,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
     a, b = operands("pow", input, exponent)
     if is_scalar(exponent):
         if a.dtype.category < 2 and exponent < 0:
-            raise RuntimeError(f"Integers to negative integer powers are not allowed, got {a.dtype} to the power {exponent}")
+            raise RuntimeError(
+                f"Integers to negative integer powers are not allowed, got {a.dtype} to the power {exponent}"
+            )
         return PowNumber(fitting_scalar(exponent, a.dtype, CPU).item() if a.dtype is dtypes.float16 else exponent)(a)
     if a.dtype is dtypes.bool:
         raise not_implemented("pow", a.dtype, "a type of numbers")
@@ -525,7 +527,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     else:
         for branch, tensor in ((input, other), (other, input)):
             if is_scalar(branch):
-                fitting_scalar(branch, dtypes.common_dtype(tensor.dtype, tensor.ndim, dtypes.scalar_dtype(branch), -1), CPU)
+                fitting_scalar(
+                    branch, dtypes.common_dtype(tensor.dtype, tensor.ndim, dtypes.scalar_dtype(branch), -1), CPU
+                )
         a, b = operands("where", input, other)
     return Where()(condition, a, b)
 

@@ -191,7 +191,8 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     product = mm(mat1, mat2)
     if broadcast_shape("addmm", input._array.shape, product._array.shape) != product._array.shape:
         raise RuntimeError(
-            f"addmm: expected input of shape {tuple(input.shape)} to be expandable to the product's {tuple(product.shape)}"
+            f"addmm: expected input of shape {tuple(input.shape)} to be expandable to the product's"
+            f" {tuple(product.shape)}"
         )
     node = Add()
     node.name = "AddmmBackward0"

@@ -6,17 +6,29 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from .. import dtypes
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor, method
-from .arithmetic import Where, maximum, minimum
-from .operands import require_tensor, scalar_tensor, to_floating_point
+from .arithmetic import Where, unbroadcast
+from .operands import (
+    broadcast_shape,
+    is_scalar,
+    require_number,
+    require_tensor,
+    scalar_tensor,
+    to_device,
+    to_dtype,
+    to_floating_point,
+)
 
 
 class Pointwise(Node):
     """A function `y = f(x)`; subclasses are made by `declare`."""
 
-    formula: Callable[..., Any]
+    formula: Any
     derivative: Callable[..., Any]
 
     def forward(self, x: Any) -> Any:
@@ -29,26 +41,28 @@ class Pointwise(Node):
 def declare(
     name: str,
     doc: str,
-    formula: Callable[[Any, Any], Any],
+    formula: Callable[[Any, Any], Any] | str,
     *,
     from_input: Callable[[Tensor], Any] | None = None,
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
+    base: type[Pointwise] = Pointwise,
+    methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
-    The derivative is given in terms of the input or, where that is cheaper, of the output.
+    The derivative is given in terms of the input or, where that is cheaper, of the output. A `base` other than
+    Pointwise may take something else than a formula.
     """
-    derivative = from_input or from_output
-    assert derivative is not None
+    derivative: Any = from_input or from_output
     members = {
-        "name": f"{name.capitalize()}Backward0",
-        "formula": staticmethod(formula),
+        "name": f"{name.title()}Backward0",
+        "formula": staticmethod(formula) if callable(formula) else formula,
         "derivative": staticmethod(derivative),
         "saves_inputs": (0,) if from_input else (),
         "saves_outputs": (0,) if from_output else (),
     }
-    node: Any = type(name.capitalize(), (Pointwise,), members)
+    node: Any = type(name.capitalize(), (base,), members)
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
@@ -56,6 +70,8 @@ def declare(
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
+    if not methods:
+        return function
     method(function)
 
     def in_place(self: Tensor) -> Tensor:
@@ -96,9 +112,6 @@ sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lam
 cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
 tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
-square = declare(
-    "square", "Return the square.", lambda xp, x: xp.multiply(x, x), from_input=lambda x: 2 * x, keeps_integers=True
-)
 abs = declare(
     "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sign(), keeps_integers=True
 )
@@ -116,6 +129,43 @@ trunc = declare(
     from_input=_zeros,
     keeps_integers=True,
 )
+
+
+def _ones(x: Tensor) -> Tensor:
+    return x._filled_like(1)
+
+
+sinh = declare("sinh", "Return the hyperbolic sine.", lambda xp, x: xp.sinh(x), from_input=lambda x: cosh(x))
+cosh = declare("cosh", "Return the hyperbolic cosine.", lambda xp, x: xp.cosh(x), from_input=lambda x: sinh(x))
+asin = declare("asin", "Return the arc sine.", lambda xp, x: xp.arcsin(x), from_input=lambda x: rsqrt(1 - x * x))
+acos = declare("acos", "Return the arc cosine.", lambda xp, x: xp.arccos(x), from_input=lambda x: -rsqrt(1 - x * x))
+atan = declare("atan", "Return the arc tangent.", lambda xp, x: xp.arctan(x), from_input=lambda x: 1 / (x * x + 1))
+asinh = declare(
+    "asinh", "Return the inverse hyperbolic sine.", lambda xp, x: xp.arcsinh(x), from_input=lambda x: rsqrt(x * x + 1)
+)
+acosh = declare(
+    "acosh", "Return the inverse hyperbolic cosine.", lambda xp, x: xp.arccosh(x), from_input=lambda x: rsqrt(x * x - 1)
+)
+atanh = declare(
+    "atanh", "Return the inverse hyperbolic tangent.", lambda xp, x: xp.arctanh(x), from_input=lambda x: 1 / (1 - x * x)
+)
+exp2 = declare(
+    "exp2", "Return 2 to the power of the elements.", lambda xp, x: xp.exp2(x), from_output=lambda y: y * math.log(2)
+)
+frac = declare("frac", "Return the part after the decimal point.", lambda xp, x: x - xp.trunc(x), from_input=_ones)
+deg2rad = declare(
+    "deg2rad",
+    "Return degrees as radians.",
+    lambda xp, x: x * x.dtype.type(math.pi / 180),
+    from_input=lambda x: _ones(x) * (math.pi / 180),
+)
+rad2deg = declare(
+    "rad2deg",
+    "Return radians as degrees.",
+    lambda xp, x: x * x.dtype.type(180 / math.pi),
+    from_input=lambda x: _ones(x) * (180 / math.pi),
+)
+sgn = declare("sgn", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
@@ -188,24 +238,49 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     require_tensor("clamp", "input", input)
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
-        result = input if min is None else maximum(input, _as_operand(input, min))
-        return result if max is None else minimum(result, _as_operand(input, max))
-    return Clamp(min, max)(input)
+    common, bounds = input.dtype, [bound for bound in (min, max) if bound is not None]
+    for bound in bounds:
+        if isinstance(bound, Tensor):
+            common = dtypes.common_dtype(common, input.ndim, bound.dtype, bound.ndim)
+        elif is_scalar(bound):
+            common = dtypes.common_dtype(common, input.ndim, dtypes.scalar_dtype(bound), -1)
+        else:
+            raise TypeError(
+                f"clamp(): arguments 'min' and 'max' must be Tensor or a number, not {type(bound).__name__}"
+            )
+    input = to_dtype(input, common)
+    require_number("clamp", input)
+    if not any(isinstance(bound, Tensor) for bound in bounds):
+        return Clamp(min, max)(input)
+    limits = np.finfo(common.numpy) if common.is_floating_point else np.iinfo(common.numpy)
+    lowest, highest = (-math.inf, math.inf) if common.is_floating_point else (limits.min, limits.max)
+    return ClampTensor()(input, _as_bound(input, min, lowest), _as_bound(input, max, highest))
 
 
-def _as_operand(input: Tensor, bound: Any) -> Tensor:
-    return bound if isinstance(bound, Tensor) else scalar_tensor(bound, input.dtype, input._device)
+def _as_bound(input: Tensor, bound: Any, absent: Any) -> Tensor:
+    """Return a bound as a tensor of the input's type and device; `absent` in the place of None."""
+    if isinstance(bound, Tensor):
+        return (
+            to_device(to_dtype(bound, input.dtype), input._device) if bound.ndim == 0 else to_dtype(bound, input.dtype)
+        )
+    return scalar_tensor(absent if bound is None else bound, input.dtype, input._device)
 
 
 class Clamp(Node):
+    """The elements limited to an interval of numbers; a NaN bound makes everything NaN."""
+
+    name = "ClampBackward1"
     saves_inputs = (0,)
 
     def __init__(self, low: Any, high: Any) -> None:
         self.low, self.high = low, high
 
     def forward(self, x: Any) -> Any:
-        return array_module(self.where).clip(x, self.low, self.high).astype(x.dtype, copy=False)
+        xp = array_module(self.where)
+        for limit, bound in ((xp.maximum, self.low), (xp.minimum, self.high)):
+            if bound is not None:
+                x = limit(x, xp.asarray(bound).astype(x.dtype))
+        return x
 
     def backward(self, grad: Tensor) -> Tensor:
         x = self.saved_tensor.detach()
@@ -215,6 +290,26 @@ class Clamp(Node):
         if self.high is not None:
             inside = inside & (x <= self.high)
         return Where()(inside, grad, scalar_tensor(0, grad.dtype, grad._device))
+
+
+class ClampTensor(Node):
+    """The elements limited to intervals of tensors; at a bound the gradient is the input's."""
+
+    name = "ClampBackward0"
+    saves_inputs = (0, 1, 2)
+
+    def forward(self, x: Any, low: Any, high: Any) -> Any:
+        broadcast_shape("clamp", x.shape, low.shape, high.shape)
+        xp = array_module(self.where)
+        return xp.minimum(xp.maximum(x, low), high)
+
+    def backward(self, grad: Tensor) -> Any:
+        x, low, high = (t.detach() for t in self.saved_tensors)
+        masks = (x >= low) & (x <= high), (x < low) & (low < high), (x > high) | (high < low)
+        return tuple(
+            unbroadcast(grad.masked_fill(~mask, 0), t._array.shape) if wanted else None
+            for mask, t, wanted in zip(masks, (x, low, high), self.needs_input_grad, strict=True)
+        )
 
 
 @method
@@ -240,7 +335,116 @@ class Round(Node):
         return grad._filled_like(0)
 
 
+def _test(name: str, doc: str, formula: Callable[[Any, Any], Any]) -> Callable[[Tensor], Tensor]:
+    """Declare a question about each element."""
+
+    def function(input: Tensor) -> Tensor:
+        require_tensor(name, "input", input)
+        return input._wrap_like(formula(input._xp, input._array))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return method(function)
+
+
+signbit = _test(
+    "signbit",
+    "Return where the sign is negative, that of -0.0 included.",
+    lambda xp, x: xp.signbit(x) if x.dtype.kind == "f" else x < 0,
+)
+isposinf = _test("isposinf", "Return where the elements are plus infinity.", lambda xp, x: x == math.inf)
+isneginf = _test("isneginf", "Return where the elements are minus infinity.", lambda xp, x: x == -math.inf)
+isreal = _test("isreal", "Return where the elements have no imaginary part.", lambda xp, x: xp.isreal(x))
+
+
+@method
+def positive(input: Tensor) -> Tensor:
+    """Return the tensor itself; booleans have no sign."""
+    if input.dtype is dtypes.bool:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+class NanToNum(Node):
+    saves_inputs = (0,)
+
+    def __init__(self, nan: float, posinf: float, neginf: float) -> None:
+        self.replacements = {"nan": nan, "posinf": posinf, "neginf": neginf}
+
+    def forward(self, x: Any) -> Any:
+        return array_module(self.where).nan_to_num(x, **self.replacements)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad.masked_fill(~self.saved_tensor.isfinite(), 0)
+
+
+@method
+def nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Return the elements with NaN (by default 0) and infinities (the extreme numbers of the type) replaced."""
+    require_tensor("nan_to_num", "input", input)
+    if not input.is_floating_point():
+        return input.clone()
+    limits = np.finfo(input._array.dtype)
+    high = limits.max if posinf is None else posinf
+    low = limits.min if neginf is None else neginf
+    return NanToNum(0.0 if nan is None else nan, float(high), float(low))(input)
+
+
+@method
+def nan_to_num_(
+    self: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """In-place form of `nan_to_num`."""
+    return self._assign(nan_to_num(self, nan, posinf, neginf))
+
+
+@method
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """Return the elements, or `min` where they are smaller."""
+    return clamp(input, min=min)
+
+
+@method
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """Return the elements, or `max` where they are larger."""
+    return clamp(input, max=max)
+
+
+@method
+def clamp_min_(self: Tensor, min: Any) -> Tensor:
+    """In-place form of `clamp_min`."""
+    return self._assign(clamp(self, min=min))
+
+
+@method
+def clamp_max_(self: Tensor, max: Any) -> Tensor:
+    """In-place form of `clamp_max`."""
+    return self._assign(clamp(self, max=max))
+
+
+@method
+def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
+    """In-place form of `round`."""
+    return self._assign(round(self, decimals=decimals))
+
+
+_ALIASES = {
+    "absolute": "abs",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "fix": "trunc",
+}
+for _alias, _name in _ALIASES.items():
+    method(getattr(Tensor, _name), name=_alias)
+    method(getattr(Tensor, f"{_name}_"), name=f"{_alias}_")
+arcsin, arccos, arctan, arcsinh, arccosh, arctanh, fix = asin, acos, atan, asinh, acosh, atanh, trunc
 method(abs, name="__abs__")
-method(abs, name="absolute")
 method(clamp, name="clip")
+method(clamp_, name="clip_")
 clip = clamp

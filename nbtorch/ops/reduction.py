@@ -453,7 +453,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 
 
 class Norm(Node):
-    """The root of the sum of powers of absolute values, of any power but 0 and infinity; its gradient at zero is zero."""
+    """The root of the sum of powers of absolute values (not 0, not infinity); its gradient at zero is zero."""
 
     name = "LinalgVectorNormBackward0"
     saves_inputs = (0,)

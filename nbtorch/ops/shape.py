@@ -12,7 +12,6 @@ from .. import dtypes
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
-from .arithmetic import clone
 from .operands import broadcast_shape, normalize_dims, require_same_device, sizes, to_dtype
 
 
@@ -513,7 +512,9 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     own = (1,) * (len(times) - self.ndim) + self._array.shape
     if any(t < 0 for t in times):
-        raise RuntimeError(f"repeat: Trying to create tensor with negative dimension: repeats must not be negative, got {times}")
+        raise RuntimeError(
+            f"repeat: Trying to create tensor with negative dimension: repeats must not be negative, got {times}"
+        )
     return Repeat(times, own)(self)
 
 
