@@ -18,8 +18,8 @@ from numba.core.dispatcher import Dispatcher
 
 from .cache import KernelCache
 
-# Waiting OpenMP threads spin. On a busy machine a long spin takes the core from the thread that is waited for: four epochs
-# of the example took 19 s beside other work, 5 s with this setting; on an idle machine it makes no difference.
+# Waiting OpenMP threads spin. On a busy machine a long spin takes the core from the thread that is waited for: four
+# epochs of the example took 19 s beside other work, 5 s with this setting; on an idle machine it makes no difference.
 os.environ.setdefault("GOMP_SPINCOUNT", "100000")
 
 FORBIDDEN_FASTMATH = frozenset({"fast", "nnan", "ninf"})
