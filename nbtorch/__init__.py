@@ -128,6 +128,9 @@ from .ops.binary import (
     logaddexp2,
     nextafter,
 )
+from .ops.einsum import (
+    einsum,
+)
 from .ops.indexing import (
     gather,
     index_put,
@@ -162,7 +165,24 @@ from .ops.joining import (
     vsplit,
     vstack,
 )
-from .ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
+from .ops.linalg import (
+    cholesky,
+    cholesky_inverse,
+    cholesky_solve,
+    cond,
+    det,
+    inverse,
+    logdet,
+    lstsq,
+    matrix_rank,
+    pinverse,
+    qr,
+    slogdet,
+    solve,
+    svd,
+    triangular_solve,
+)
+from .ops.matmul import addmm, bmm, dot, matmul, mm, mv
 from .ops.pointwise import (
     abs,
     absolute,
@@ -222,6 +242,22 @@ from .ops.pointwise import (
     tan,
     tanh,
     trunc,
+)
+from .ops.products import (
+    addbmm,
+    addmv,
+    addr,
+    baddbmm,
+    chain_matmul,
+    cross,
+    ger,
+    inner,
+    kron,
+    matrix_exp,
+    matrix_power,
+    outer,
+    tensordot,
+    vdot,
 )
 from .ops.reduction import (
     all,
@@ -378,6 +414,7 @@ from .serialization import load as load
 from .serialization import save as save
 from .tensor import Size, Tensor
 
+from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip

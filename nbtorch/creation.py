@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .device import allocate, array_module, as_device, is_array
+from .device import CPU, allocate, array_module, as_device, is_array
 from .device import device as Device
-from .ops.operands import is_scalar, sizes
+from .ops.operands import fitting_scalar, is_scalar, require_tensor, size_argument
+from .quiet import quietly
 from .tensor import Tensor, method
 
 
@@ -71,8 +72,9 @@ def _array_of(data: Any, dtype: dtypes.dtype | None, where: Device) -> Any:
     if is_array(data) or isinstance(data, np.generic):
         found = dtypes.from_numpy_dtype(data.dtype)
         return array_module(where).array(data, dtype=(dtype or found).numpy)
+    plain = _plain(data)
     try:
-        values = np.array(_plain(data))
+        values = np.array(plain)
     except ValueError:
         raise ValueError(
             "expected sequences of equal lengths in every dimension: the nested lists are ragged"
@@ -80,14 +82,44 @@ def _array_of(data: Any, dtype: dtypes.dtype | None, where: Device) -> Any:
     if values.size == 0 and dtype is None:
         dtype = dtypes.get_default_dtype()
     if values.dtype.kind not in "biuf":
-        raise TypeError(f"tensor: data must be numbers, got {data!r:.80}")
-    return array_module(where).asarray(values.astype((dtype or _inferred_dtype(values)).numpy))
+        raise _no_numbers(data, values)
+    chosen = dtype or _inferred_dtype(values)
+    _require_fit(values, chosen)
+    return array_module(where).asarray(quietly(values.astype, chosen.numpy))
+
+
+def _no_numbers(data: Any, values: np.ndarray) -> Exception:
+    """Return PyTorch's error for data that are no numbers."""
+    if values.dtype.kind == "O" and all(isinstance(v, int) for v in values.flat):
+        return ValueError(f"tensor: Overflow when unpacking long long: an integer exceeds 64 bits in {data!r:.80}")
+    text = f"tensor: data must be numbers, got {data!r:.80}"
+    if isinstance(data, str):
+        return TypeError(text)
+    return ValueError(text) if values.dtype.kind == "U" else RuntimeError(f"Could not infer dtype: {text}")
+
+
+def _require_fit(values: np.ndarray, dtype: dtypes.dtype) -> None:
+    """Refuse numbers that an integer type cannot hold; negative ones wrap around in uint8, as in PyTorch."""
+    if dtype.category != 1 or values.dtype.kind == "b" or not values.size:
+        return
+    limits = np.iinfo(dtype.numpy)
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "u" and dtype is dtypes.int64 and high > limits.max:
+        raise ValueError(f"tensor: Overflow when unpacking long long: {high}")
+    if not ((limits.min or -limits.max) <= low and high <= limits.max):
+        raise RuntimeError(
+            f"value cannot be converted to type {dtype} without overflow: got values from {low} to {high}"
+        )
 
 
 def _plain(data: Any) -> Any:
     """Return nested sequences with tensors inside them replaced by numbers."""
     if isinstance(data, Tensor):
-        return data.tolist()
+        if data.numel() != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, got shape {tuple(data.shape)}"
+            )
+        return data.item()
     if isinstance(data, (list, tuple)):
         return [_plain(d) for d in data] if any(isinstance(d, (list, tuple, Tensor)) for d in data) else data
     return data
@@ -148,74 +180,91 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def _filled(shape: tuple[int, ...], value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     where = as_device(device)
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     result = Tensor._filled(shape, value, chosen, where)
     return result.requires_grad_() if requires_grad else result
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of zeros."""
-    return _filled(sizes(size), 0, dtype, device, requires_grad)
+    return _filled(size_argument("zeros", sizes, size), 0, dtype, device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of ones."""
-    return _filled(sizes(size), 1, dtype, device, requires_grad)
+    return _filled(size_argument("ones", sizes, size), 1, dtype, device, requires_grad)
 
 
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor whose elements are all `fill_value`, by default in the type of that value."""
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"full(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    chosen = dtypes.scalar_dtype(value) if dtype is None else dtype
-    return _filled(sizes((size,)), value, chosen, device, requires_grad)
+    chosen = dtypes.scalar_dtype(value) if dtype is None else dtypes.as_dtype(dtype)
+    filling = fitting_scalar(value, chosen, CPU)._array
+    return _filled(size_argument("full", (size,), None), filling, chosen, device, requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of uninitialised memory."""
-    shape = sizes(size)
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    shape = size_argument("empty", sizes, size)
     where = as_device(device)
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     return _made(allocate(shape, chosen.numpy, where), where, requires_grad)
 
 
-def _like(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
+def _like(operation: str, input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
+    """Return the size, type and device of a tensor like `input`."""
+    require_tensor(operation, "input", input)
+    return {"size": input.shape, **_of(input, dtype, device)}
+
+
+def _of(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
     return {"dtype": input.dtype if dtype is None else dtype, "device": input.device if device is None else device}
 
 
 def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros in the shape, type and device of `input`."""
-    return zeros(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+    return zeros(requires_grad=requires_grad, **_like("zeros_like", input, dtype, device))
 
 
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones in the shape, type and device of `input`."""
-    return ones(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+    return ones(requires_grad=requires_grad, **_like("ones_like", input, dtype, device))
 
 
 def full_like(
     input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return a tensor in the shape, type and device of `input` whose elements are all `fill_value`."""
-    return full(input.shape, fill_value, requires_grad=requires_grad, **_like(input, dtype, device))
+    options = _like("full_like", input, dtype, device)
+    return full(options.pop("size"), fill_value, requires_grad=requires_grad, **options)
 
 
 def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return uninitialised memory in the shape, type and device of `input`."""
-    return empty(input.shape, requires_grad=requires_grad, **_like(input, dtype, device))
+    return empty(requires_grad=requires_grad, **_like("empty_like", input, dtype, device))
 
 
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    start: Any = None,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return the numbers from `start` (0 if only one is given) up to, but without, `end`."""
     if end is None:
         start, end = 0, start
+    if end is None:
+        raise TypeError('arange() missing 1 required positional arguments: "end"')
+    start = 0 if start is None else start
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if not all(math.isfinite(v) for v in (start, end)):
+        raise RuntimeError(f"arange: unsupported range: {start} -> {end}")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
@@ -226,6 +275,10 @@ def arange(
         integral = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
         dtype = dtypes.int64 if integral else dtypes.get_default_dtype()
     chosen = dtypes.as_dtype(dtype)
+    if chosen.category == 1:
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero: it is below one, and the type that of integers")
     count = max(math.ceil((end - start) / step), 0)
     kind = np.int64 if all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
     values = (np.arange(count, dtype=kind) * step + start).astype(chosen.numpy)
@@ -273,7 +326,7 @@ def _install_new() -> None:
             requires_grad: bool = False,
             make: Any = make,
         ) -> Tensor:
-            return make(*size, requires_grad=requires_grad, **_like(self, dtype, device))
+            return make(*size, requires_grad=requires_grad, **_of(self, dtype, device))
 
         new.__name__ = f"new_{name}"
         new.__doc__ = f"Return `{name}` of another shape in this tensor's type and device."
@@ -288,7 +341,7 @@ def new_full(
     self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return a tensor of another shape filled with a value, in this tensor's type and device."""
-    return full(size, fill_value, requires_grad=requires_grad, **_like(self, dtype, device))
+    return full(size, fill_value, requires_grad=requires_grad, **_of(self, dtype, device))
 
 
 @method
@@ -296,4 +349,4 @@ def new_tensor(
     self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return a copy of `data` in this tensor's type and device."""
-    return tensor(data, requires_grad=requires_grad, **_like(self, dtype, device))
+    return tensor(data, requires_grad=requires_grad, **_of(self, dtype, device))

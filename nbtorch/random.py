@@ -13,7 +13,7 @@ import numpy as np
 
 from . import dtypes
 from .device import CPU, array_module, as_device
-from .ops.operands import sizes
+from .ops.operands import size_argument
 from .tensor import Tensor, method
 
 
@@ -128,26 +128,29 @@ def _floating(operation: str, dtype: Any) -> dtypes.dtype:
     return chosen
 
 
-def _checked_sizes(operation: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    shape = sizes(size)
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"{operation}: Trying to create tensor with negative dimension: {list(shape)}")
-    return shape
-
-
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return numbers uniform in [0, 1)."""
-    shape = _checked_sizes("rand", size)
+    shape = size_argument("rand", sizes, size)
     return _made(_floats("random", shape, _floating("rand", dtype), generator), device, requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return numbers of the standard normal distribution."""
-    shape = _checked_sizes("randn", size)
+    shape = size_argument("randn", sizes, size)
     return _made(_floats("standard_normal", shape, _floating("randn", dtype), generator), device, requires_grad)
 
 
@@ -184,13 +187,13 @@ def randperm(
 def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return numbers uniform in [0, 1), in the shape, type and device of `input`."""
     where = input.device if device is None else device
-    return rand(*input.shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
+    return rand(input.shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return normal numbers in the shape, type and device of `input`."""
     where = input.device if device is None else device
-    return randn(*input.shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
+    return randn(input.shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
 def _fill_in_place(self: Tensor, values: np.ndarray) -> Tensor:
@@ -242,7 +245,7 @@ def normal(
 ) -> Tensor:
     """Return normal numbers with means and standard deviations given as numbers or tensors."""
     shape = size if size is not None else (mean if isinstance(mean, Tensor) else std).shape
-    return randn(*shape, generator=generator, **options) * std + mean
+    return randn(shape, generator=generator, **options) * std + mean
 
 
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:

@@ -121,7 +121,7 @@ def folder(tmp_path):
         for name, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
             plain = part == "train"
             path = tmp_path / f"{part}-{name}{'' if plain else '.gz'}"
-            path.write_bytes(idx(array) if plain else gzip.compress(idx(array)))
+            path.write_bytes(idx(array) if plain else gzip.compress(idx(array), mtime=0))
     return tmp_path
 
 
@@ -161,7 +161,7 @@ class TestDigits:
             ("train-images-idx3-ubyte", idx(np.zeros(20, np.uint8)), "are they exchanged"),
             ("train-labels-idx1-ubyte", idx(np.full(20, 10, np.uint8)), "must be from 0 to 9, got 10"),
             ("t10k-images-idx3-ubyte.gz", b"no gzip", "cannot be read"),
-            ("t10k-images-idx3-ubyte.gz", gzip.compress(b"x" * 1000)[:-20], "cannot be read"),
+            ("t10k-images-idx3-ubyte.gz", gzip.compress(b"x" * 1000, mtime=0)[:-20], "cannot be read"),
         ],
     )
     def test_damaged_files(self, name, content, message, digits, folder):

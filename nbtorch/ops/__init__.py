@@ -6,10 +6,13 @@ Importing this package installs the operations as methods of Tensor.
 from . import arithmetic as arithmetic
 from . import binary as binary
 from . import conversion as conversion
+from . import einsum as einsum
 from . import indexing as indexing
 from . import joining as joining
+from . import linalg as linalg
 from . import matmul as matmul
 from . import pointwise as pointwise
+from . import products as products
 from . import reduction as reduction
 from . import scan as scan
 from . import scatter as scatter

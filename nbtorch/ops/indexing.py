@@ -13,7 +13,7 @@ from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import CPU, array_module
 from ..tensor import Tensor, method, normalize_dim
-from .operands import require_tensor, scalar_tensor, to_dtype
+from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, to_dtype
 from .shape import View, stack
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
@@ -88,6 +88,11 @@ class Index(Node):
     def __init__(self, index: tuple[Any, ...], name: str = "IndexBackward0") -> None:
         self.index, self.name = index, name
 
+    def record(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        # a user may change the tensor of indices before backward reads it
+        self.index = tuple([i if isinstance(i, _BASIC) else i.copy() for i in self.index])
+        super().record(inputs, outputs)
+
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
         return a[self.index]
@@ -125,13 +130,77 @@ class IndexPut(Node):
 
 
 def _picked(a: Tensor, index: tuple[Any, ...]) -> Tensor:
-    return Slice(index)(a) if all(isinstance(i, _BASIC) for i in index) else Index(index)(a)
+    return Slice(index)(a) if _is_basic(index) else Index(index)(a)
+
+
+def _is_basic(index: tuple[Any, ...]) -> bool:
+    return all([isinstance(i, _BASIC) for i in index])
 
 
 def _prepared(a: Tensor, index: Any) -> tuple[Any, ...]:
     """Return an index as a tuple that the array module understands; refuse what PyTorch refuses."""
-    parts = index if type(index) is tuple else (index,)
-    return tuple([_part(a, part) for part in parts])
+    parts = index if type(index) is tuple or _stands_for_tuple(index) else (index,)
+    prepared = [_part(a, part) for part in parts]
+    extra = [i for i, part in enumerate(prepared) if part is Ellipsis][1:]
+    return tuple([part for i, part in enumerate(prepared) if i not in extra] if extra else prepared)
+
+
+def _stands_for_tuple(index: Any) -> bool:
+    """Whether a list is taken for a tuple, as old NumPy did: where it is short and holds more than numbers."""
+    if not isinstance(index, list) or len(index) >= 32:
+        return False
+    if not any(
+        isinstance(part, (list, tuple, slice, Tensor, np.ndarray, type(None), type(Ellipsis))) for part in index
+    ):
+        return False
+    warnings.warn(
+        "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed; use x[tuple(seq)]"
+        " instead of x[seq].",
+        UserWarning,
+        stacklevel=4,
+    )
+    return True
+
+
+def _separated(a: Tensor, index: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Take a prepared index apart: what makes a view of `a`, and the arrays that pick from that view.
+
+    PyTorch applies integers, slices and None first, so that an integer is no array of indices that moves dimensions.
+    """
+    own, consumed = a._array.ndim, sum(_consumed(part) for part in index)
+    if consumed > own:
+        raise IndexError(f"too many indices for tensor of dimension {own}: got {consumed}")
+    view: list[Any] = []
+    picks: list[Any] = []
+    spared = own - consumed
+    for part in index:
+        if part is Ellipsis:
+            view += [slice(None)] * spared
+            picks += [slice(None)] * spared
+            spared = 0
+        elif part is None or isinstance(part, slice):
+            view.append(part)
+            picks.append(slice(None))
+        elif isinstance(part, (int, np.integer)):
+            view.append(part)
+        elif part.ndim == 0:  # a boolean makes a dimension of extent 1 or 0
+            view.append(None)
+            picks.append(a._xp.arange(int(part)) * 0)
+        else:
+            view += [slice(None)] * _consumed(part)
+            picks.append(part)
+    return tuple(view), tuple(picks)
+
+
+def _consumed(part: Any) -> int:
+    """Return how many dimensions a part of an index takes."""
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if hasattr(part, "ndim") and part.dtype.kind == "b" else 1
+
+
+def _is_whole(view: tuple[Any, ...]) -> bool:
+    return all([part == slice(None) for part in view])
 
 
 def _part(a: Tensor, part: Any) -> Any:
@@ -153,7 +222,7 @@ def _part(a: Tensor, part: Any) -> Any:
         if isinstance(part, (list, tuple)) and any(isinstance(p, Tensor) for p in part):
             return _index_array(a, stack(list(part)))
         array = np.asarray(part)
-        if array.size == 0 and array.dtype.kind == "f":
+        if array.dtype.kind in "iu" or array.size == 0:
             array = array.astype(np.int64)
         return _index_array(a, Tensor._wrap(array))
     if isinstance(part, str):
@@ -165,7 +234,7 @@ def _part(a: Tensor, part: Any) -> Any:
 
 
 def _index_array(a: Tensor, index: Tensor) -> Any:
-    if index.dtype.is_floating_point:
+    if index.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8, dtypes.bool):
         raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {index.dtype}")
     array = index._array
     if index.dtype is dtypes.uint8 and index.ndim:
@@ -188,28 +257,30 @@ def _index_array(a: Tensor, index: Tensor) -> Any:
 
 @method
 def __getitem__(self: Tensor, index: Any) -> Tensor:
-    return _picked(self, _prepared(self, index))
+    prepared = _prepared(self, index)
+    if _is_basic(prepared):
+        return Slice(prepared)(self)
+    view, picks = _separated(self, prepared)
+    return Index(picks)(self if _is_whole(view) else Slice(view)(self))
 
 
 @method
 def __setitem__(self: Tensor, index: Any, value: Any) -> None:
     prepared = _prepared(self, index)
     if not isinstance(value, Tensor):
-        value = _as_values(self, value)
-    if all(isinstance(i, _BASIC) for i in prepared):
+        if not is_scalar(value):
+            raise TypeError(f"can't assign a {type(value).__name__} to a {self.type()}: expected a Tensor or a number")
+        value = fitting_scalar(value, self.dtype, self._device)
+    if _is_basic(prepared):
         target = Slice(prepared)(self)
         extra = value._array.ndim - target._array.ndim
         if extra > 0 and value._array.shape[:extra] == (1,) * extra:
             value = value.reshape(value._array.shape[extra:])
         target.copy_(value)
         return
-    index_put_(self, prepared, to_dtype(value.to(self._device), self.dtype))
-
-
-def _as_values(a: Tensor, value: Any) -> Tensor:
-    if isinstance(value, np.ndarray):
-        return Tensor._wrap(value)
-    return a._wrap_like(a._xp.asarray(value, a._array.dtype))
+    view, picks = _separated(self, prepared)
+    target = self if _is_whole(view) else Slice(view)(self)
+    index_put_(target, picks, to_dtype(value.to(self._device), self.dtype))
 
 
 def _arrays_of(self: Tensor, indices: Sequence[Any]) -> tuple[Any, ...]:
@@ -282,6 +353,10 @@ class Gather(Node):
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
         return a[self._positions()]
+
+    def record(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.indices = self.indices.copy()
+        super().record(inputs, outputs)
 
     def backward(self, grad: Tensor) -> Tensor:
         return Embed(self._positions(), self.shape)(grad)

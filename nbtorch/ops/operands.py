@@ -215,4 +215,18 @@ def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
     """Return sizes given as several ints or as one sequence; anything but integers is a TypeError."""
     if len(values) == 1 and isinstance(values[0], (tuple, list)):
         values = tuple(values[0])
+    if any([isinstance(v, bool) for v in values]):
+        raise TypeError(f"sizes must be ints, got {values}")
     return tuple([operator.index(v) for v in values])
+
+
+def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[int, ...]:
+    """Return sizes given by position or by the keyword `size`; refuse negative ones and none at all."""
+    if size is not None:
+        values = (size, *values)
+    if not values:
+        raise TypeError(f'{operation}() missing 1 required positional arguments: "size"')
+    shape = sizes(values)
+    if any([n < 0 for n in shape]):
+        raise RuntimeError(f"{operation}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return shape

@@ -15,7 +15,7 @@ from .conv import Extents, triple, volumetric
 class MaxPool(Node):
     """The largest element of each window of `input (N, C, *)`, and its flat index among the input's positions."""
 
-    keeps_state = True
+    saves_outputs = (1,)
 
     def __init__(
         self, kernel_size: Extents, stride: Extents, padding: Extents, dilation: Extents, output_size: Extents
@@ -30,63 +30,64 @@ class MaxPool(Node):
             x = x.astype(np.float32)
         self.shape = x.shape
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        self.indices = allocate(output.shape, np.dtype(np.int64), self.where)
+        indices = allocate(output.shape, np.dtype(np.int64), self.where)
         kernels_for(self.where, "pool").max_pool_forward(
             volumetric(x, self.where),
             *self.windows,
             volumetric(output, self.where),
-            volumetric(self.indices, self.where),
+            volumetric(indices, self.where),
         )
-        return output.astype(dtype, copy=False), self.indices
+        return output.astype(dtype, copy=False), indices
 
     def backward(self, grad: Tensor, grad_indices: Any) -> Tensor:
-        return MaxPoolGrad(self)(grad)
+        return MaxPoolGrad(self)(grad, self.saved_tensor.detach())
 
 
 class MaxPoolGrad(Node):
     """Gradients of the outputs added up where the largest elements were."""
 
     fresh_gradients = True
+    saves_inputs = (1,)
 
-    def __init__(self, pooling: MaxPool) -> None:
-        self.windows, self.indices, self.shape = pooling.windows, pooling.indices, pooling.shape
+    def __init__(self, pooling: MaxPool | MaxPoolGrad) -> None:
+        self.windows, self.shape = pooling.windows, pooling.shape
         self.name = pooling.name.replace("Backward0", "BackwardBackward0")
 
-    def forward(self, grad: Any) -> Any:
+    def forward(self, grad: Any, indices: Any) -> Any:
         dtype = grad.dtype
         if dtype == np.float16:
             grad = grad.astype(np.float32)
         grad_input = allocate(self.shape, grad.dtype, self.where)
         kernels_for(self.where, "pool").max_pool_backward(
             volumetric(grad, self.where),
-            volumetric(self.indices, self.where),
+            volumetric(indices, self.where),
             *self.windows,
             volumetric(grad_input, self.where),
         )
         return grad_input.astype(dtype, copy=False)
 
-    def backward(self, grad: Tensor) -> Tensor:
-        return MaxPoolGather(self)(grad)
+    def backward(self, grad: Tensor) -> Any:
+        return MaxPoolGather(self)(grad, self.saved_tensor), None
 
 
 class MaxPoolGather(Node):
     """The elements at the indices of a max pooling: what its second derivative needs."""
 
     name = "GatherBackward0"
+    saves_inputs = (1,)
 
     def __init__(self, pooling: MaxPoolGrad) -> None:
         self.pooling = pooling
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, indices: Any) -> Any:
         dtype = x.dtype
         if dtype == np.float16:
             x = x.astype(np.float32)
-        indices = self.pooling.indices
         output = allocate(indices.shape, x.dtype, self.where)
         kernels_for(self.where, "pool").max_pool_gather(
             volumetric(x, self.where), volumetric(indices, self.where), volumetric(output, self.where)
         )
         return output.astype(dtype, copy=False)
 
-    def backward(self, grad: Tensor) -> Tensor:
-        return MaxPoolGrad(self.pooling)(grad)  # type: ignore[arg-type]
+    def backward(self, grad: Tensor) -> Any:
+        return MaxPoolGrad(self.pooling)(grad, self.saved_tensor), None

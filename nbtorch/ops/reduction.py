@@ -264,37 +264,38 @@ class MinAll(Amin):
 class _Gathered(Node):
     """The elements along a dimension at given indices, one for each position of the others."""
 
-    keeps_state = True
+    saves_inputs = (1,)
 
     def __init__(self, axis: int, keepdim: bool) -> None:
         self.axis, self.keepdim = axis, keepdim
 
     def forward(self, a: Any, indices: Any) -> Any:
-        self.shape, self.indices = a.shape, indices
+        self.shape = a.shape
         values = array_module(self.where).take_along_axis(a, indices, self.axis)
         return values if self.keepdim else values.squeeze(self.axis)
 
     def backward(self, grad: Tensor) -> Any:
         if not self.keepdim:
             grad = grad.unsqueeze(self.axis)
-        return _Placed(self.axis, self.shape)(grad, grad._wrap_like(self.indices)), None
+        return _Placed(self.axis, self.shape)(grad, self.saved_tensor), None
 
 
 class _Placed(Node):
     """Zeros with elements put at given indices along a dimension; the mirror of `_Gathered`."""
+
+    saves_inputs = (1,)
 
     def __init__(self, axis: int, shape: tuple[int, ...]) -> None:
         self.axis, self.shape = axis, shape
 
     def forward(self, values: Any, indices: Any) -> Any:
         xp = array_module(self.where)
-        self.indices = indices
         result = xp.zeros(self.shape, values.dtype)
         xp.put_along_axis(result, indices, values, self.axis)
         return result
 
     def backward(self, grad: Tensor) -> Any:
-        return _Gathered(self.axis, True)(grad, grad._wrap_like(self.indices)), None
+        return _Gathered(self.axis, True)(grad, self.saved_tensor), None
 
 
 class MaxAlong(_Gathered):

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import (
     cases_arrangement,
+    cases_linalg,
     cases_pointwise,
     cases_scatter,
     cases_sorting,
@@ -405,6 +406,7 @@ CASES: list[Case] = [
     *_padding(),
     *_losses(),
     *cases_arrangement.CASES,
+    *cases_linalg.CASES,
     *cases_pointwise.CASES,
     *cases_scatter.CASES,
     *cases_sorting.CASES,

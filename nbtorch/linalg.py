@@ -1,0 +1,67 @@
+"""Linear algebra under PyTorch's names (`torch.linalg`)."""
+
+from .ops.linalg import (
+    LinAlgError,
+    cholesky,
+    cholesky_ex,
+    cond,
+    cross,
+    det,
+    eigh,
+    eigvalsh,
+    inv,
+    inv_ex,
+    lstsq,
+    matrix_norm,
+    matrix_rank,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    solve_triangular,
+    svd,
+    svdvals,
+    tensorinv,
+    tensorsolve,
+    vecdot,
+    vector_norm,
+)
+from .ops.linalg import linalg_diagonal as diagonal
+from .ops.linalg import linalg_norm as norm
+from .ops.matmul import matmul
+from .ops.products import matrix_exp, matrix_power, multi_dot
+from .ops.scan import vander
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cholesky_ex",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "inv_ex",
+    "lstsq",
+    "matmul",
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
