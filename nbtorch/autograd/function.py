@@ -43,11 +43,6 @@ class FunctionCtx(Node):
         """Whether `backward` gets zeros (True, the default) or None for an output that nothing used."""
         self.materialize_grads = value
 
-    @property
-    def saved_tensors(self) -> tuple[Any, ...]:
-        """The tensors given to `save_for_backward`."""
-        return super().saved_tensors
-
     def _keep(self, outputs: tuple[Any, ...]) -> None:
         """Store what is to be saved, outputs without a reference cycle."""
         saved: list[Any] = []

@@ -37,7 +37,7 @@ def gradcheck(
         rtol: relative tolerance.
         raise_exception: raise on a difference instead of returning False.
         nondet_tol: how far two runs of the same backward may differ.
-        check_undefined_grad: also run backward with zero gradients for all outputs but one.
+        check_undefined_grad: accepted for PyTorch's signature; outputs are differentiated one at a time in any case.
 
     Raises:
         GradcheckError: a gradient is wrong; the text shows both Jacobians.
