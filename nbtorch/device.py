@@ -8,7 +8,6 @@ simulator and its arrays are NumPy arrays.
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import sys
 from types import ModuleType
@@ -64,7 +63,7 @@ _devices = {"cpu": CPU}
 def as_device(value: Any) -> device:
     """Return `value` (None for the default, a device, a string or an index) as a device that is usable here."""
     if value is None:
-        return default_device()
+        return _default or default_device()
     if isinstance(value, int) and not isinstance(value, bool):
         value = device("cuda", value)
     wanted = value if isinstance(value, device) else device(value)
@@ -152,6 +151,9 @@ def _references_of_an_idle_owner() -> int:
     return count
 
 
+_empty, _zeros = np.empty, np.zeros
+
+
 class BufferPool:
     """Memory for large CPU arrays, used again instead of being returned to the system.
 
@@ -169,11 +171,24 @@ class BufferPool:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Return an uninitialised C-contiguous array."""
-        size = math.prod(shape) * dtype.itemsize
+        size = dtype.itemsize
+        for extent in shape:
+            size *= extent
         if size < self.smallest:
-            return np.empty(shape, dtype)
+            return _empty(shape, dtype)
         owner = self._take(1 << (size - 1).bit_length() if size < 1 << 20 else -(-size >> 20) << 20)
         return owner[:size].view(dtype).reshape(shape)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return a C-contiguous array of zeros."""
+        size = dtype.itemsize
+        for extent in shape:
+            size *= extent
+        if size < self.smallest:
+            return _zeros(shape, dtype)
+        array = self.empty(shape, dtype)
+        array.fill(0)
+        return array
 
     def _take(self, capacity: int) -> np.ndarray:
         owners = self._owners.setdefault(capacity, [])
@@ -194,12 +209,13 @@ class BufferPool:
 
 
 pool = BufferPool()
+_pooled = pool.empty
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype, where: device) -> Any:
     """Return an uninitialised C-contiguous array on a device."""
     if where is CPU:
-        return pool.empty(shape, dtype)
+        return _pooled(shape, dtype)
     return array_module(where).empty(shape, dtype)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 
-class _QuietContext(threading.local):
+class QuietContext(threading.local):
     """One context for each thread: a context cannot be entered twice at a time."""
 
     def __init__(self) -> None:
@@ -22,14 +22,22 @@ class _QuietContext(threading.local):
         self.run = context.run
 
 
-_local = _QuietContext()
+local = QuietContext()
 
 
 def quietly(function: Callable[..., Any], *args: Any) -> Any:
-    """Return `function(*args)`, run with NumPy's floating-point warnings off."""
+    """Return `function(*args)`, run with NumPy's floating-point warnings off.
+
+    Where a Python call more counts, use `local.run` and `is_reentry` directly.
+    """
     try:
-        return _local.run(function, *args)
+        return local.run(function, *args)
     except RuntimeError as error:
-        if not str(error).startswith("cannot enter context"):
+        if not is_reentry(error):
             raise
-    return function(*args)  # already inside: a finaliser ran array code
+    return function(*args)
+
+
+def is_reentry(error: RuntimeError) -> bool:
+    """Whether `local.run` was called inside itself, as happens when a finaliser runs array code: call plainly then."""
+    return str(error).startswith("cannot enter context")

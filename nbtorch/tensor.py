@@ -7,7 +7,7 @@ What can be *done* with tensors lives in `nbtorch.ops`; each operation installs 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from . import dtypes
 from .autograd import engine
 from .autograd.grad_mode import enable_grad, state
 from .autograd.graph import Edge, Node
-from .device import CPU, allocate, array_module, as_device
+from .device import CPU, allocate, array_module, as_device, pool
 from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
 from .quiet import quietly
@@ -108,18 +108,25 @@ class Tensor:
 
     def _wrap_like(self, array: Any) -> Tensor:
         """Make a tensor of an array on this tensor's device."""
-        tensor = _new(Tensor)
         if self._device is not _cpu:
             return Tensor._wrap(array, self._device)
+        tensor = _new(Tensor)
         tensor._array = array if type(array) is _ndarray else np.asarray(array)
         return tensor
 
     @staticmethod
-    def _filled(shape: Sequence[int], value: Any, dtype: dtypes.dtype, where: Device) -> Tensor:
+    def _filled(shape: tuple[int, ...], value: Any, dtype: dtypes.dtype, where: Device) -> Tensor:
         """Make a tensor whose elements are all `value`."""
-        array = allocate(tuple(shape), dtype.numpy, where)
-        array.fill(value)
-        return Tensor._wrap(array, where)
+        if type(value) is int and value == 0 and where is _cpu:
+            array = pool.zeros(shape, dtype.numpy)
+        else:
+            array = allocate(tuple(shape), dtype.numpy, where)
+            array.fill(value)
+        if where is not _cpu:
+            return Tensor._wrap(array, where)
+        tensor = _new(Tensor)
+        tensor._array = array
+        return tensor
 
     def _filled_like(self, value: Any) -> Tensor:
         """Make a tensor of this one's shape, type and device whose elements are all `value`."""

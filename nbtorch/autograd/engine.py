@@ -174,8 +174,7 @@ class _Walk:
         try:
             for edge, gradient in roots:
                 self._arrive(edge, gradient, False, needed)
-            while self._heap:
-                self._visit(heapq.heappop(self._heap)[1], wanted, needed)
+            self._visit_all(wanted, needed)
             if wanted is None:
                 for leaf, (gradient, fresh) in self.leaves.items():
                     if leaf._hooks:
@@ -212,31 +211,42 @@ class _Walk:
         slots = pending[target]
         slots[number] = gradient if slots[number] is None else slots[number] + gradient
 
-    def _visit(self, node: Node, wanted: dict[Edge, list[int]] | None, needed: set[Any] | None) -> None:
-        """Turn the gradients of a node's outputs into those of its inputs."""
-        arrived = self._pending.pop(node)
-        grads = arrived if node.output_count != 1 else [arrived]
-        if node._tensor_hooks or node._retaining or node._pre_hooks:
-            grads = _prepare(node, list(grads))
-        if wanted is not None:
-            for number, gradient in enumerate(grads):
-                for position in wanted.get((node, number), ()):
-                    self.captured[position] = gradient
-            if not any(edge is not None and edge[0] in needed for edge in node.edges):  # type: ignore[operator]
-                return
-        if node._saved is None:
-            raise RuntimeError(FREED)
-        results = node.backward(*grads)
-        if type(results) is not tuple:
-            results = (results,)
-        if node._hooks:
-            results = _run_node_hooks(node._hooks, results, tuple(grads))
-        if not self.retain_graph:
-            node.release()
-        fresh = node.fresh_gradients
-        for edge, gradient in zip(node.edges, results, strict=True):
-            if edge is not None and gradient is not None:
-                self._arrive(edge, gradient, fresh, needed)
+    def _visit_all(self, wanted: dict[Edge, list[int]] | None, needed: set[Any] | None) -> None:
+        """Take the nodes that received gradients, latest first, and turn each one's into those of its inputs."""
+        heap, pending, arrive, retain_graph = self._heap, self._pending, self._arrive, self.retain_graph
+        while heap:
+            node = heapq.heappop(heap)[1]
+            arrived = pending.pop(node)
+            grads = (arrived,) if node.output_count == 1 else arrived
+            if node._tensor_hooks or node._retaining or node._pre_hooks:
+                grads = _prepare(node, list(grads))
+            if wanted is not None and not self._capture(node, grads, wanted, needed):
+                continue
+            if node._saved is None:
+                raise RuntimeError(FREED)
+            results = node.backward(*grads)
+            if type(results) is not tuple:
+                results = (results,)
+            if node._hooks:
+                results = _run_node_hooks(node._hooks, results, tuple(grads))
+            if not retain_graph:
+                node.release()
+            for edge, gradient in zip(node.edges, results, strict=True):
+                if edge is None or gradient is None:
+                    continue
+                target = edge[0]
+                if needed is None and target not in pending and isinstance(target, Node) and target.output_count == 1:
+                    pending[target] = gradient  # the commonest case of `_arrive`
+                    heapq.heappush(heap, (-target.sequence, target))
+                else:
+                    arrive(edge, gradient, node.fresh_gradients, needed)
+
+    def _capture(self, node: Node, grads: Sequence[Any], wanted: dict[Edge, list[int]], needed: Any) -> bool:
+        """Keep the gradients of a node's outputs that were asked for; return whether more lie beyond the node."""
+        for number, gradient in enumerate(grads):
+            for position in wanted.get((node, number), ()):
+                self.captured[position] = gradient
+        return any([edge is not None and edge[0] in needed for edge in node.edges])
 
 
 def accumulate(leaf: Tensor, gradient: Tensor, fresh: bool, create_graph: bool) -> None:

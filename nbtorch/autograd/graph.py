@@ -16,8 +16,10 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..device import CPU
+from ..device import device as Device
 from ..hooks import Hooks, RemovableHandle, add_hook
-from ..quiet import quietly
+from ..quiet import is_reentry, local
 from .grad_mode import state
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 Edge = tuple[Any, int]  # (node or leaf tensor, output number)
 
-_sequence = itertools.count()
+next_in_sequence = itertools.count().__next__
 
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been"
@@ -33,6 +35,15 @@ FREED = (
     " retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors"
     " after calling backward."
 )
+
+
+def edge_of(x: Tensor) -> Edge | None:
+    """Return where a tensor came from, or None if it wants no gradient."""
+    if x._base is not None:
+        x._refresh_view()
+    if not x._requires_grad:
+        return None
+    return (x, 0) if x._grad_fn is None else (x._grad_fn, x._output_nr)
 
 
 class Node:
@@ -62,7 +73,7 @@ class Node:
     needs_input_grad: tuple[bool, ...] = ()
     output_count = 1
     sequence = -1
-    where: Any = None  # the device of the first input
+    where: Device = CPU  # the device of the first input
 
     _saved: tuple[Any, ...] | None = ()
     _versions: tuple[int, ...] = ()
@@ -87,8 +98,17 @@ class Node:
     def __call__(self, *inputs: Tensor) -> Any:
         """Run `forward` on the inputs' arrays; record the operation if an input requires a gradient."""
         first = inputs[0]
-        self.where = first._device
-        outputs = quietly(self.forward, *[x._array for x in inputs])
+        if first._device is not CPU:
+            self.where = first._device
+        try:
+            if len(inputs) == 1:
+                outputs = local.run(self.forward, first._array)
+            else:
+                outputs = local.run(self.forward, *[x._array for x in inputs])
+        except RuntimeError as error:
+            if not is_reentry(error):
+                raise
+            outputs = self.forward(*[x._array for x in inputs])
         if type(outputs) is tuple:
             results = tuple([first._wrap_like(output) for output in outputs])
             if state.enabled and any([x._tracked() for x in inputs]):
@@ -106,35 +126,34 @@ class Node:
         """Make this node the origin of `outputs`."""
         self.connect(inputs)
         if self.saves_inputs or self.saves_outputs:
-            saved: list[Any] = [inputs[i] for i in self.saves_inputs]
-            for position, reader in enumerate(self.saved_for):
-                if reader is not None and not self.needs_input_grad[reader]:
-                    saved[position] = None
-            saved += [SavedOutput(outputs[i], i) for i in self.saves_outputs]
-            self._saved = tuple(saved)
-            self._versions = tuple([0 if s is None else s._version for s in saved])
-        self.output_count = len(outputs)
-        for index, output in enumerate(outputs):
+            self._save(inputs, outputs)
+        if len(outputs) != 1:
+            self.output_count = len(outputs)
+        for number, output in enumerate(outputs):
             if output._array.dtype.kind in "fc":
-                output._requires_grad = True
-                output._grad_fn = self
-                output._output_nr = index
+                output._requires_grad, output._grad_fn = True, self
+                if number:
+                    output._output_nr = number
+
+    def _save(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """Keep what backward reads through `saved_tensors`, and its versions."""
+        saved: list[Any] = [inputs[i] for i in self.saves_inputs]
+        for position, reader in enumerate(self.saved_for):
+            if reader is not None and not self.needs_input_grad[reader]:
+                saved[position] = None
+        saved += [SavedOutput(outputs[i], i) for i in self.saves_outputs]
+        self._saved = tuple(saved)
+        self._versions = tuple([0 if s is None else s._version for s in saved])
 
     def connect(self, inputs: Sequence[Tensor]) -> None:
         """Take the next number and draw the edges to where `inputs` came from."""
-        edges: list[Edge | None] = []
-        for x in inputs:
-            if x._base is not None:
-                x._refresh_view()
-            if not x._requires_grad:
-                edges.append(None)
-            elif x._grad_fn is None:
-                edges.append((x, 0))
-            else:
-                edges.append((x._grad_fn, x._output_nr))
-        self.edges = tuple(edges)
+        self.sequence = next_in_sequence()
+        if len(inputs) == 1:
+            edge = edge_of(inputs[0])
+            self.edges, self.needs_input_grad = (edge,), (edge is not None,)
+            return
+        self.edges = edges = tuple([edge_of(x) for x in inputs])
         self.needs_input_grad = tuple([edge is not None for edge in edges])
-        self.sequence = next(_sequence)
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -217,11 +236,12 @@ class AccumulateGrad:
 class SavedOutput:
     """An output kept for its own node's backward, without a reference to the tensor that refers to the node."""
 
-    __slots__ = ("array", "counter", "index", "wrap")
+    __slots__ = ("array", "counter", "device", "index", "wrap")
 
     def __init__(self, output: Tensor, index: int) -> None:
         self.array = output._array
-        self.wrap = type(output)._wrap if output._device.type == "cpu" else output.detach()._wrap_like
+        self.wrap = output._wrap
+        self.device = output._device
         self.counter = output._version_counter()
         self.index = index
 
@@ -236,7 +256,7 @@ class SavedOutput:
 
     def unpack(self, node: Node) -> Tensor:
         """Return the output as a tensor again, with `node` as its origin."""
-        output = self.wrap(self.array)
+        output = self.wrap(self.array, self.device)
         output._requires_grad, output._grad_fn, output._output_nr = True, node, self.index
         output._counter = self.counter
         return output

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import Node
+from ..autograd.grad_mode import state
+from ..autograd.graph import Node, edge_of, next_in_sequence
 from ..device import CPU, array_module
+from ..quiet import local, quietly
 from ..tensor import Tensor, method
 from .operands import (
     broadcast_shape,
@@ -25,9 +27,9 @@ from .operands import (
 )
 
 
-def unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum a gradient over the dimensions along which its input was broadcast."""
-    return grad if grad._array.shape == shape else grad.sum_to_size(shape)
+def unbroadcast(grad: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+    """Sum a gradient over the dimensions along which its input was broadcast; None tells that it was not."""
+    return grad if shape is None or grad._array.shape == shape else grad.sum_to_size(shape)
 
 
 class Binary(Node):
@@ -44,18 +46,66 @@ class Binary(Node):
         raise TypeError(f"{self.name} defines no result")
 
 
-class Add(Binary):
-    def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.add(a, b)
+_new, _ndarray = Tensor.__new__, np.ndarray
+
+
+class Ufunc(Binary):
+    """A binary operation that is one ufunc of the array module.
+
+    The smallest operations are the commonest, so these take the shortest way: what `Node.__call__` does step by step
+    for any number of inputs and outputs, `__call__` does here at once for two inputs and one output.
+    """
+
+    ufunc: str
+    _on_cpu: Any  # NumPy's ufunc of that name
+    shapes: Any = (None, None)  # those of the inputs, where they were broadcast
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._on_cpu = getattr(np, cls.ufunc)
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        """Compute the result; record the operation if an input requires a gradient."""
+        x, y, where = a._array, b._array, a._device
+        if where is CPU:
+            function = self._on_cpu
+        else:
+            self.where = where
+            function = getattr(array_module(where), self.ufunc)
+        try:
+            output = local.run(function, x, y)
+        except (RuntimeError, ValueError):
+            broadcast_shape(self.ufunc, x.shape, y.shape)
+            output = quietly(function, x, y)
+        result = _new(Tensor)
+        if where is CPU and type(output) is _ndarray:
+            result._array = output
+        else:
+            result = a._wrap_like(output)
+        if (a._requires_grad or b._requires_grad or a._base is not None or b._base is not None) and state.enabled:
+            edge, other_edge = edge_of(a), edge_of(b)
+            if edge is not None or other_edge is not None:
+                self.edges, self.needs_input_grad = (edge, other_edge), (edge is not None, other_edge is not None)
+                self.sequence = next_in_sequence()
+                if x.shape != y.shape:
+                    self.shapes = x.shape, y.shape
+                if self.saves_inputs:
+                    self._save((a, b), (result,))
+                result._requires_grad, result._grad_fn = True, self
+        return result
+
+
+class Add(Ufunc):
+    ufunc = "add"
 
     def backward(self, grad: Tensor) -> Any:
         to_a, to_b = self.needs_input_grad
-        return unbroadcast(grad, self.shapes[0]) if to_a else None, unbroadcast(grad, self.shapes[1]) if to_b else None
+        shape_a, shape_b = self.shapes
+        return unbroadcast(grad, shape_a) if to_a else None, unbroadcast(grad, shape_b) if to_b else None
 
 
-class Sub(Binary):
-    def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.subtract(a, b)
+class Sub(Ufunc):
+    ufunc = "subtract"
 
     def backward(self, grad: Tensor) -> Any:
         to_a, to_b = self.needs_input_grad
@@ -65,12 +115,16 @@ class Sub(Binary):
         )
 
 
-class Mul(Binary):
+class Rsub(Sub):
+    """A difference written the other way round: a number minus a tensor."""
+
+    name = "RsubBackward1"
+
+
+class Mul(Ufunc):
+    ufunc = "multiply"
     saves_inputs = (0, 1)
     saved_for = (1, 0)
-
-    def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.multiply(a, b)
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -81,12 +135,10 @@ class Mul(Binary):
         )
 
 
-class Div(Binary):
+class Div(Ufunc):
+    ufunc = "true_divide"
     saves_inputs = (0, 1)
     saved_for = (1,)
-
-    def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.true_divide(a, b)
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -260,10 +312,8 @@ def sub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask,"
             " use the `~` or `logical_not()` operator instead."
         )
-    node = Sub()
-    if not isinstance(input, Tensor):
-        node.name = "RsubBackward1"
-    return node(a, b if _is_one(alpha) else _scaled(b, alpha))
+    node = Sub if isinstance(input, Tensor) else Rsub
+    return node()(a, b if _is_one(alpha) else _scaled(b, alpha))
 
 
 def _is_one(alpha: Any) -> bool:
@@ -673,14 +723,27 @@ def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     method(assign)
 
 
-def _operator(name: str, operation: Callable[..., Any]) -> None:
-    """Install an operator; an operand of a foreign type gives NotImplemented, so that it may have its say."""
+def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None) -> None:
+    """Install an operator; an operand of a foreign type gives NotImplemented, so that it may have its say.
+
+    The commonest cases, two floating-point tensors of one type or one such tensor and a number, go straight to `node`,
+    where one is given.
+    """
+    reflected = name.startswith("__r")
 
     def operate(self: Tensor, other: Any) -> Any:
+        if node is not None and self._array.dtype.kind == "f":
+            if isinstance(other, Tensor):
+                if self._array.dtype is other._array.dtype and self._device is other._device:
+                    return node()(self, other)
+            elif type(other) is float or type(other) is int:
+                number = scalar_tensor(other, self.dtype, self._device)
+                return node()(number, self) if reflected else node()(self, number)
         if isinstance(other, Tensor) or is_scalar(other):
-            return operation(self, other)
+            return operation(other, self) if reflected else operation(self, other)
         if isinstance(other, np.ndarray):
-            return operation(self, Tensor._wrap(other))
+            other = Tensor._wrap(other)
+            return operation(other, self) if reflected else operation(self, other)
         return NotImplemented
 
     method(operate, name=name)
@@ -689,9 +752,11 @@ def _operator(name: str, operation: Callable[..., Any]) -> None:
 def _install_operators() -> None:
     both = {"add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide, "mod": remainder, "pow": pow}
     logic = {"and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor}
+    nodes = {"add": Add, "sub": Sub, "mul": Mul, "truediv": Div}
+    reflected_nodes = nodes | {"sub": Rsub}
     for name, operation in (both | logic).items():
-        _operator(f"__{name}__", operation)
-        _operator(f"__r{name}__", lambda a, b, operation=operation: operation(b, a))
+        _operator(f"__{name}__", operation, nodes.get(name))
+        _operator(f"__r{name}__", operation, reflected_nodes.get(name))
         in_place = f"{operation.__name__}_"
         install_in_place(in_place, operation)
         _operator(f"__i{name}__", getattr(Tensor, in_place))

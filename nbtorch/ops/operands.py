@@ -12,7 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import CPU, array_module, device
-from ..quiet import quietly
+from ..quiet import local, quietly
 from ..tensor import Tensor, normalize_dim
 
 
@@ -50,21 +50,21 @@ def require_number(operation: str, tensor: Tensor) -> None:
         raise not_implemented(operation, tensor.dtype, "a type of numbers")
 
 
+_PLAIN_NUMBERS = frozenset((bool, int, float))
+
+
 def is_scalar(value: Any) -> bool:
     """Whether a value is a Python or NumPy number."""
-    return isinstance(value, (numbers.Number, np.generic))
+    return type(value) in _PLAIN_NUMBERS or isinstance(value, (numbers.Number, np.generic))
 
 
 def scalar_tensor(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
     """Make a 0-d tensor of a number; an integer out of range wraps around."""
-    return Tensor._wrap(quietly(_scalar_array, array_module(where), value, dtype.numpy), where)
-
-
-def _scalar_array(xp: Any, value: Any, dtype: np.dtype) -> Any:
     try:
-        return xp.asarray(value, dtype)
-    except OverflowError:
-        return xp.asarray(value).astype(dtype)
+        array = local.run(array_module(where).array, value, dtype.numpy)
+    except (OverflowError, RuntimeError):
+        array = quietly(array_module(where).asarray, value).astype(dtype.numpy)
+    return Tensor._wrap(array, where)
 
 
 def fitting_scalar(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
@@ -213,11 +213,14 @@ def normalize_dims(dim: Any, ndim: int) -> tuple[int, ...]:
 
 def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
     """Return sizes given as several ints or as one sequence; anything but integers is a TypeError."""
-    if len(values) == 1 and isinstance(values[0], (tuple, list)):
+    if len(values) == 1 and type(values[0]) is not int and isinstance(values[0], (tuple, list)):
         values = tuple(values[0])
-    if any([isinstance(v, bool) for v in values]):
-        raise TypeError(f"sizes must be ints, got {values}")
-    return tuple([operator.index(v) for v in values])
+    for value in values:
+        if type(value) is not int:
+            if any([isinstance(v, bool) for v in values]):
+                raise TypeError(f"sizes must be ints, got {values}")
+            return tuple([operator.index(v) for v in values])
+    return values
 
 
 def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[int, ...]:
@@ -227,6 +230,6 @@ def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[i
     if not values:
         raise TypeError(f'{operation}() missing 1 required positional arguments: "size"')
     shape = sizes(values)
-    if any([n < 0 for n in shape]):
+    if shape and min(shape) < 0:
         raise RuntimeError(f"{operation}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     return shape

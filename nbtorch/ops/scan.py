@@ -144,7 +144,7 @@ class LogCumSumExp(Node):
 def _zeros(like: Tensor, axis: int, extent: int) -> Tensor:
     shape = list(like._array.shape)
     shape[axis] = extent
-    return Tensor._filled(shape, 0, like.dtype, like._device)
+    return Tensor._filled(tuple(shape), 0, like.dtype, like._device)
 
 
 def _advanced(a: Tensor, axis: int, step: int) -> Tensor:
