@@ -435,15 +435,15 @@ def rsub(input: Any, other: Any) -> Tensor:
     return sub(other, input)
 
 
-class _Compare(Node):
-    """A comparison: its result has no gradient."""
-
-    def __init__(self, ufunc: str) -> None:
-        self.ufunc = ufunc
-
-    def forward(self, a: Any, b: Any) -> Any:
-        broadcast_shape(self.ufunc, a.shape, b.shape)
-        return getattr(array_module(self.where), self.ufunc)(a, b)
+def _without_gradient(ufunc: str, a: Tensor, b: Tensor) -> Tensor:
+    """Return a ufunc of two tensors whose result has no gradient: nothing is recorded."""
+    function, x, y = getattr(array_module(a._device), ufunc), a._array, b._array
+    try:
+        output = local.run(function, x, y)
+    except (RuntimeError, ValueError):
+        broadcast_shape(ufunc, x.shape, y.shape)
+        output = quietly(function, x, y)
+    return a._wrap_like(output)
 
 
 def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callable[..., Tensor]:
@@ -453,7 +453,7 @@ def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callab
         if not numbers:
             _require_two_tensors(name, input, other)
         a, b = operands(name, input, other)
-        return _Compare(ufunc)(a.detach(), b.detach())
+        return _without_gradient(ufunc, a, b)
 
     compare.__name__ = name
     compare.__doc__ = doc
@@ -476,7 +476,7 @@ def _bitwise(name: str, ufunc: str, doc: str) -> Callable[..., Tensor]:
         a, b = operands(name, input, other)
         if a.dtype.category > 1:
             raise not_implemented(name, a.dtype, "integers or booleans")
-        return _Compare(ufunc)(a, b)
+        return _without_gradient(ufunc, a, b)
 
     combine.__name__ = name
     combine.__doc__ = doc

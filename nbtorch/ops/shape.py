@@ -9,18 +9,24 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.grad_mode import state
 from ..autograd.graph import Node
-from ..device import array_module
+from ..device import CPU, array_module
 from ..tensor import Tensor, method, normalize_dim
 from .operands import broadcast_shape, normalize_dims, require_same_device, sizes, to_dtype
 
 
 class View(Node):
-    """An operation whose result lies in the memory of its input."""
+    """An operation whose result lies in the memory of its input; it computes nothing that NumPy could warn of."""
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        result = super().__call__(*inputs)
-        result._make_view(inputs[0], self)
+    def __call__(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the view; record the operation if the input requires a gradient."""
+        if x._device is not CPU:
+            self.where = x._device
+        result = x._wrap_like(self.forward(x._array))
+        if state.enabled and (x._requires_grad or (x._base is not None and x._tracked())):
+            self.record((x,), (result,))
+        result._make_view(x, self)
         return result
 
 
@@ -45,21 +51,24 @@ class Unsafe(Reshaped):
 
     name = "UnsafeViewBackward0"
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        return Node.__call__(self, *inputs)
+    def __call__(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the copy; it is no view of its input."""
+        return Node.__call__(self, x)
 
 
 def inferred_shape(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Return a shape with its -1, if any, replaced by what is left of `count` elements."""
-    if any(extent < -1 for extent in shape):
-        raise RuntimeError(f"invalid shape dimension {next(e for e in shape if e < -1)}")
-    if shape.count(-1) > 1:
-        raise RuntimeError("only one dimension can be inferred")
-    known = 1
+    known, inferred = 1, 0
     for extent in shape:
-        if extent != -1:
+        if extent >= 0:
             known *= extent
-    if -1 in shape:
+        elif extent == -1:
+            inferred += 1
+        else:
+            raise RuntimeError(f"invalid shape dimension {extent}")
+    if inferred > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if inferred:
         if known == 0:
             raise RuntimeError(
                 f"cannot reshape tensor of {count} elements into shape {list(shape)} because the unspecified dimension"
