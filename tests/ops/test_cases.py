@@ -13,6 +13,7 @@ from nbtorch.device import default_device, simulating
 from .cases import CASES, Case
 
 TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-12}
+DRAWS = 20  # how many inputs each row is compared with PyTorch on
 simulated = default_device().type == "cuda" and simulating()
 
 
@@ -60,7 +61,12 @@ def test_values_against_numpy(case):
 def test_values_and_gradients_against_torch(case, dtype):
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
-    arrays = case.arrays(dtype)
+    for draw in range(1 if simulated and case.kernel else DRAWS):
+        compare_with_torch(torch, case, dtype, case.arrays(dtype, draw=draw))
+
+
+def compare_with_torch(torch, case, dtype, arrays):
+    """Compare types, values and gradients of a case on given inputs."""
     ours = tensors(case, arrays, case.gradients)
     theirs = [torch.tensor(a, requires_grad=t.requires_grad) for a, t in zip(arrays, ours, strict=True)]
     results, expected = outputs(case.run(nbtorch, *ours)), outputs(case.run(torch, *theirs))
