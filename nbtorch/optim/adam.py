@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..tensor import Tensor
-from .optimizer import (
-    Group,
-    Optimizer,
-    Params,
-    blocks,
-    check_variants,
-    require_non_negative,
-    require_one_element,
-)
-from .sgd import direction
+from .elementwise import ElementwiseOptimizer, track_mean, track_square
+from .optimizer import Group, Params, check_betas, check_fused, check_lr, require_non_negative
 
 
-class Adam(Optimizer):
+class Adam(ElementwiseOptimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 
     In step t, for d = g + λ p: m = β1 m + (1 - β1) d; v = β2 v + (1 - β2) d²;
@@ -70,17 +60,16 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        require_one_element(lr)
         if isinstance(lr, Tensor) and foreach and not capturable:
             raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
-        require_non_negative("learning rate", lr)
+        check_lr(lr)
         require_non_negative("epsilon value", eps)
-        _check_betas(betas)
+        check_betas(betas)
         require_non_negative("weight_decay value", weight_decay)
-        check_variants(foreach, fused, differentiable)
+        _check_kinds_of_betas(betas, bool(foreach) and not capturable)
         defaults = {
             "lr": lr,
-            "betas": betas,
+            "betas": tuple([beta.reshape(()) if isinstance(beta, Tensor) else beta for beta in betas]),
             "eps": eps,
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
@@ -92,71 +81,24 @@ class Adam(Optimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
+        check_fused(foreach, fused, differentiable)
 
-    def _update_group(self, group: Group) -> None:
-        lr, decay, eps = float(group["lr"]), float(group["weight_decay"]), float(group["eps"])
-        beta1, beta2 = (float(beta) for beta in group["betas"])
-        coupled, shrink = (0.0, 1 - lr * decay) if group["decoupled_weight_decay"] else (decay, 1.0)
-        for param in group["params"]:
-            gradient = param._grad
-            if gradient is None:
-                continue
-            xp = param._xp
-            step, means = self._state_of(param, group["amsgrad"])
-            # p - lr/c1 · m / (sqrt(v)/sqrt(c2) + eps), its fraction expanded by sqrt(c2): one pass less
-            root = (1 - beta2**step) ** 0.5
-            rate = lr / (1 - beta1**step) * root
-            for p, g, m, v, *greatest in blocks((param._array, gradient._array, *means), param.is_cpu):
-                if shrink != 1:
-                    xp.multiply(p, shrink, p)
-                d = direction(xp, p, g, coupled, group["maximize"])
-                scratch = xp.subtract(d, m)
-                xp.add(m, xp.multiply(scratch, 1 - beta1, scratch), m)
-                xp.multiply(d, d, scratch)
-                xp.multiply(v, beta2, v)
-                xp.add(v, xp.multiply(scratch, 1 - beta2, scratch), v)
-                largest = xp.maximum(greatest[0], v, out=greatest[0]) if greatest else v
-                xp.add(xp.sqrt(largest, scratch), eps * root, scratch)
-                xp.divide(m, scratch, scratch)
-                xp.subtract(p, xp.multiply(scratch, rate, scratch), p)
-            param._bump_version()
+    def _buffers(self, group: Group) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
-    def _state_of(self, param: Tensor, amsgrad: bool) -> tuple[float, list[Any]]:
-        """Count a step; return its number and the arrays of m, v and, with `amsgrad`, of the greatest v."""
-        state = self.state[param]
-        if not state:
-            state["step"] = Tensor._wrap(np.zeros((), np.float32))
-        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
-        arrays = []
-        for name in names:
-            mean = state.get(name)
-            if mean is None:
-                mean = state[name] = param._wrap_like(param._xp.zeros_like(param._array))
-            mean._bump_version()
-            arrays.append(mean._array)
-        step = state["step"]
-        step._array += 1
-        step._bump_version()
-        return step.item(), arrays
-
-    def _update_group_with_graph(self, group: Group) -> None:
-        (beta1, beta2), lr, decay = group["betas"], group["lr"], group["weight_decay"]
-        for param in group["params"]:
-            if param.grad is None:
-                continue
-            step, _ = self._state_of(param, group["amsgrad"])
-            state = self.state[param]
-            d = -param.grad if group["maximize"] else param.grad
-            if decay != 0 and group["decoupled_weight_decay"]:
-                param.mul_(1 - lr * decay)
-            elif decay != 0:
-                d = d + decay * param
-            mean = state["exp_avg"] = state["exp_avg"] + (1 - beta1) * (d - state["exp_avg"])
-            square = state["exp_avg_sq"] = beta2 * state["exp_avg_sq"] + (1 - beta2) * d * d
-            if group["amsgrad"]:
-                square = state["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(square)
-            denominator = (square / (1 - beta2**step)).sqrt() + group["eps"]
-            param.sub_(lr / (1 - beta1**step) * mean / denominator)
+    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
+        mean, square, *greatest = buffers
+        beta1, beta2 = group["betas"]
+        track_mean(mean, d, beta1)
+        track_square(square, d, beta2)
+        if greatest:
+            greatest[0][...] = xp.maximum(greatest[0] * 1, square)  # of a copy: backward reads what it compared
+            square = greatest[0]
+        # p - lr/c1 · m / (sqrt(v)/sqrt(c2) + eps), its fraction expanded by sqrt(c2): one pass less
+        root = (1 - beta2**at) ** 0.5
+        change = mean / (xp.sqrt(square) + group["eps"] * root)
+        change *= group["lr"] / (1 - beta1**at) * root
+        p -= change
 
 
 class AdamW(Adam):
@@ -203,9 +145,14 @@ class AdamW(Adam):
         )
 
 
-def _check_betas(betas: Any) -> None:
+def _check_kinds_of_betas(betas: Any, refuse_tensors: bool) -> None:
+    for kind in (float, Tensor):
+        if isinstance(betas[0], kind) and isinstance(betas[1], kind):
+            break
+    else:
+        raise ValueError(f"betas must be either both floats or both Tensors, got {betas}")
     for index in range(2):
-        if not 0.0 <= betas[index] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {index}: {betas[index]}")
-    if isinstance(betas[0], Tensor) != isinstance(betas[1], Tensor):
-        raise ValueError("betas must be either both floats or both Tensors")
+        if isinstance(betas[index], Tensor) and refuse_tensors:
+            raise ValueError(f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True")
+        if isinstance(betas[index], Tensor) and betas[index].numel() != 1:
+            raise ValueError(f"Tensor betas[{index}] must be 1-element, got shape {tuple(betas[index].shape)}")

@@ -6,7 +6,7 @@ import copy
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from ..autograd.grad_mode import enable_grad, no_grad
@@ -17,7 +17,24 @@ from ..tensor import Tensor
 Group = dict[str, Any]
 Params = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 
-BLOCK = 1 << 16  # elements: passes over a block mostly hit the cache, and calls cost little beside the arithmetic
+_step_pre_hooks: Hooks = OrderedDict()
+_step_post_hooks: Hooks = OrderedDict()
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call `hook(optimizer, args, kwargs)` before each step of every optimizer, before the optimizer's own hooks."""
+    return _global_hook(_step_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call `hook(optimizer, args, kwargs)` after each step of every optimizer, after the optimizer's own hooks."""
+    return _global_hook(_step_post_hooks, hook)
+
+
+def _global_hook(hooks: Hooks, hook: Callable[..., Any]) -> RemovableHandle:
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
 
 
 class Optimizer:
@@ -112,27 +129,17 @@ class Optimizer:
         Returns:
             What `closure` returned, or None.
         """
-        loss = self._evaluate(closure)
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         for group in self.param_groups:
-            if group.get("differentiable"):
-                self._update_group_with_graph(group)
-            else:
-                quietly(self._update_group, group)
+            quietly(self._update_group, group)
         return loss
-
-    def _evaluate(self, closure: Callable[[], Any] | None) -> Any:
-        if closure is None:
-            return None
-        with enable_grad():
-            return closure()
 
     def _update_group(self, group: Group) -> None:
         """Change the parameters of a group in place, on their arrays."""
         raise NotImplementedError(f"{type(self).__name__} defines no step")
-
-    def _update_group_with_graph(self, group: Group) -> None:
-        """Change the parameters of a group by differentiable operations (`differentiable=True`)."""
-        raise NotImplementedError(f"{type(self).__name__} has no differentiable step")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or without `set_to_none` fill them with zeros."""
@@ -307,9 +314,7 @@ def _with_step_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def hooked(*args: Any, **kwargs: Any) -> Any:
         self = cast(Optimizer, args[0])
-        if not self._step_pre_hooks and not self._step_post_hooks:
-            return step(*args, **kwargs)
-        for hook in _hooks(self._step_pre_hooks):
+        for hook in [*_step_pre_hooks.values(), *_hooks(self._step_pre_hooks)]:
             replaced = hook(self, args, kwargs)
             if replaced is None:
                 continue
@@ -320,7 +325,7 @@ def _with_step_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                 )
             args, kwargs = replaced
         result = step(*args, **kwargs)
-        for hook in _hooks(self._step_post_hooks):
+        for hook in [*_hooks(self._step_post_hooks), *_step_post_hooks.values()]:
             hook(self, args, kwargs)
         return result
 
@@ -330,36 +335,27 @@ def _with_step_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 Optimizer.step = _with_step_hooks(Optimizer.step)  # type: ignore[method-assign]
 
 
-def blocks(arrays: tuple[Any, ...], on_cpu: bool) -> Iterator[tuple[Any, ...]]:
-    """Cut large CPU arrays of one shape into pieces that stay in the cache while several operations pass over them.
-
-    Arrays of rank 0 become arrays of one element, because operations on them would return scalars.
-    """
-    size = arrays[0].size
-    if arrays[0].ndim == 0:
-        yield tuple([array.reshape(1) for array in arrays])
-        return
-    if size <= BLOCK or not on_cpu or not all(array.flags.c_contiguous for array in arrays):
-        yield arrays
-        return
-    flat = [array.reshape(-1) for array in arrays]
-    for start in range(0, size, BLOCK):
-        yield tuple([array[start : start + BLOCK] for array in flat])
-
-
-def require_one_element(lr: Any) -> None:
-    """Refuse a learning rate in a tensor of several elements."""
+def check_lr(lr: Any) -> None:
+    """Refuse a learning rate that is negative, NaN or a tensor of several elements."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"Tensor lr must be 1-element, got shape {tuple(lr.shape)}")
+    require_non_negative("learning rate", lr)
 
 
 def require_non_negative(what: str, value: Any) -> None:
-    """Refuse a negative option."""
-    if value < 0:
-        raise ValueError(f"Invalid {what}: {value}")
+    """Refuse a negative option, or NaN."""
+    if not value >= 0:
+        raise ValueError(f"Invalid {what}: {value}, expected a number that is not negative")
 
 
-def check_variants(foreach: bool | None, fused: bool | None, differentiable: bool) -> None:
+def check_betas(betas: Any) -> None:
+    """Refuse shares of running means outside of [0, 1)."""
+    for index in range(2):
+        if not 0.0 <= betas[index] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {index}: {betas[index]}, expected it in [0, 1)")
+
+
+def check_fused(foreach: bool | None, fused: bool | None, differentiable: bool) -> None:
     """Refuse combinations of the flags that choose PyTorch's implementation (here there is one for all)."""
     if fused and differentiable:
         raise RuntimeError("`fused` does not support `differentiable`")

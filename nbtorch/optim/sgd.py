@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import (
-    Group,
-    Optimizer,
-    Params,
-    blocks,
-    check_variants,
-    require_non_negative,
-    require_one_element,
-)
+from .elementwise import ElementwiseOptimizer
+from .optimizer import Group, Params, check_fused
 
 
-class SGD(Optimizer):
+class SGD(ElementwiseOptimizer):
     """Stochastic gradient descent, with momentum if wanted.
 
     For a gradient g, with weight decay λ, momentum μ and dampening τ: d = g + λ p; b = μ b + (1 - τ) d (b = d in the
@@ -63,16 +56,20 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        require_one_element(lr)
-        require_non_negative("learning rate", lr)
-        require_non_negative("momentum value", momentum)
-        require_non_negative("weight_decay value", weight_decay)
+        if isinstance(lr, Tensor) and lr.numel() != 1:
+            raise ValueError(f"Tensor lr must be 1-element, got shape {tuple(lr.shape)}")
+        for name, value in {
+            "learning rate": lr,
+            "momentum value": momentum,
+            "weight_decay value": weight_decay,
+        }.items():
+            if value < 0:
+                raise ValueError(f"Invalid {name}: {value}, expected a number that is not negative")
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError(
                 "Nesterov momentum requires a momentum and zero dampening,"
                 f" got momentum={momentum} and dampening={dampening}"
             )
-        check_variants(foreach, fused, differentiable)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -85,64 +82,24 @@ class SGD(Optimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
+        check_fused(foreach, fused, differentiable)
 
-    def _update_group(self, group: Group) -> None:
-        lr, momentum, dampening = float(group["lr"]), float(group["momentum"]), float(group["dampening"])
-        decay, nesterov, maximize = float(group["weight_decay"]), group["nesterov"], group["maximize"]
-        for param in group["params"]:
-            gradient = param._grad
-            if gradient is None:
-                continue
-            xp = param._xp
-            if not momentum:
-                for p, g in blocks((param._array, gradient._array), param.is_cpu):
-                    descend(xp, p, direction(xp, p, g, decay, maximize), lr)
-            else:
-                buffer, first = self._momentum_buffer(param)
-                for p, g, b in blocks((param._array, gradient._array, buffer), param.is_cpu):
-                    d = direction(xp, p, g, decay, maximize)
-                    if first:
-                        b[...] = d
-                    else:
-                        xp.multiply(b, momentum, b)
-                        xp.add(b, d if dampening == 0 else xp.multiply(d, 1 - dampening), b)
-                    descend(xp, p, xp.add(d, xp.multiply(b, momentum)) if nesterov else b, lr)
-            param._bump_version()
+    def _buffers(self, group: Group) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
-    def _momentum_buffer(self, param: Tensor) -> tuple[Any, bool]:
-        """Return the array of the momentum buffer, and whether it is still to be filled."""
-        state = self.state[param]
-        buffer = state.get("momentum_buffer")
-        if buffer is not None:
-            buffer._bump_version()
-            return buffer._array, False
-        state["momentum_buffer"] = buffer = param._wrap_like(param._xp.empty_like(param._array))
-        return buffer._array, True
+    def _advance(self, group: Group, state: dict[str, Any]) -> bool:
+        """Return whether the momentum buffer is still to be filled."""
+        return state.get("momentum_buffer") is None
 
-    def _update_group_with_graph(self, group: Group) -> None:
-        momentum = group["momentum"]
-        for param in group["params"]:
-            if param.grad is None:
-                continue
-            d = -param.grad if group["maximize"] else param.grad
-            if group["weight_decay"] != 0:
-                d = d + group["weight_decay"] * param
-            if momentum != 0:
-                buffer = self.state[param].get("momentum_buffer")
-                buffer = d.clone() if buffer is None else momentum * buffer + (1 - group["dampening"]) * d
-                self.state[param]["momentum_buffer"] = buffer
-                d = d + momentum * buffer if group["nesterov"] else buffer
-            param.sub_(group["lr"] * d)
-
-
-def direction(xp: Any, p: Any, g: Any, decay: float, maximize: bool) -> Any:
-    """Return the array ±g + decay · p; the gradient itself where that is all."""
-    if decay == 0:
-        return xp.negative(g) if maximize else g
-    d = xp.multiply(p, decay)
-    return xp.subtract(d, g, d) if maximize else xp.add(d, g, d)
-
-
-def descend(xp: Any, p: Any, d: Any, lr: float) -> None:
-    """p = p - lr · d, in place."""
-    xp.subtract(p, xp.multiply(d, lr), p)
+    def _rule(self, xp: Any, group: Group, at: bool, p: Any, d: Any, *buffers: Any) -> None:
+        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
+        if not buffers:
+            p -= lr * d
+            return
+        (buffer,) = buffers
+        if at:
+            buffer += d
+        else:
+            buffer *= momentum
+            buffer += d if dampening == 0 else (1 - dampening) * d
+        p -= lr * (d + momentum * buffer if group["nesterov"] else buffer)

@@ -1,0 +1,188 @@
+"""`ElementwiseOptimizer`: optimizers whose step treats all elements of a parameter alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..autograd.grad_mode import set_grad_enabled
+from ..dtypes import float64, get_default_dtype
+from ..ops import arithmetic, pointwise
+from ..tensor import Tensor
+from .optimizer import Group, Optimizer
+
+BLOCK = 1 << 16  # elements: passes over a block mostly hit the cache, and calls cost little beside the arithmetic
+
+_TENSORS = SimpleNamespace(
+    sqrt=pointwise.sqrt,
+    abs=pointwise.abs,
+    sign=pointwise.sign,
+    clip=pointwise.clamp,
+    maximum=arithmetic.maximum,
+    where=arithmetic.where,
+)
+"""What rules take from the array module, for tensors."""
+
+
+class ElementwiseOptimizer(Optimizer):
+    """An optimizer that is a rule for one element.
+
+    A subclass states its rule once, for arrays and, to be differentiated, for tensors:
+
+    * `_buffers(group)` names the running values that it keeps for each element, `_initial(name, group)` what they start
+      from;
+    * `_advance(group, state)` counts a step of one parameter and returns what the rule needs to know of it;
+    * `_rule(xp, group, at, p, d, *buffers)` changes the parameter `p` and its buffers in place, with operators and the
+      functions of `xp`. `d` is the gradient, with sign and weight decay, and must stay as it is. A value that an
+      operation saves for its derivative must not be changed in place afterwards; buffers are copies in each step.
+    """
+
+    def _buffers(self, group: Group) -> tuple[str, ...]:
+        return ()
+
+    def _initial(self, name: str, group: Group) -> float:
+        return 0.0
+
+    def _advance(self, group: Group, state: dict[str, Any]) -> Any:
+        return count_step(state)
+
+    def _rule(self, xp: Any, group: Group, at: Any, p: Any, d: Any, *buffers: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} defines no step")
+
+    def _update_group(self, group: Group) -> None:
+        for param in group["params"]:
+            if param._grad is not None:
+                _check_variant(group, param)
+        if self.defaults.get("differentiable"):
+            with set_grad_enabled(True):
+                self._update_tensors(group)
+        else:
+            self._update_arrays({option: _number(value) for option, value in group.items()})
+
+    def _update_arrays(self, group: Group) -> None:
+        names = self._buffers(group)
+        decay, shrink, maximize = group.get("weight_decay", 0), 1.0, group.get("maximize", False)
+        if group.get("decoupled_weight_decay"):
+            decay, shrink = 0, 1 - group["lr"] * decay
+        for param in group["params"]:
+            gradient = param._grad
+            if gradient is None:
+                continue
+            xp = param._xp
+            at, buffers = self._state_of(param, group, names)
+            arrays = (param._array, gradient._array, *[buffer._array for buffer in buffers])
+            for p, g, *pieces in blocks(arrays, param.is_cpu):
+                if shrink != 1:
+                    p *= shrink
+                self._rule(xp, group, at, p, _direction(xp, p, g, decay, maximize), *pieces)
+            for changed in (param, *buffers):
+                changed._bump_version()
+
+    def _update_tensors(self, group: Group) -> None:
+        names = self._buffers(group)
+        decay = group.get("weight_decay", 0)
+        for param in group["params"]:
+            if param.grad is None:
+                continue
+            at, buffers = self._state_of(param, group, names)
+            d = -param.grad if group["maximize"] else param.grad
+            if group.get("decoupled_weight_decay"):
+                param.mul_(1 - group["lr"] * decay)
+            elif decay != 0:
+                d = d + decay * (param.clone() if isinstance(decay, Tensor) else param)
+            state = self.state[param]
+            for name, buffer in zip(names, buffers, strict=True):
+                state[name] = buffer.clone()
+            self._rule(_TENSORS, group, at, param, d, *[state[name] for name in names])
+
+    def _state_of(self, param: Tensor, group: Group, names: tuple[str, ...]) -> tuple[Any, list[Tensor]]:
+        """Count a step of a parameter; return what the rule needs to know of it, and the buffers."""
+        state = self.state[param] if names else {}
+        at = self._advance(group, state)
+        buffers = []
+        for name in names:
+            buffer = state.get(name)
+            if buffer is None:
+                array = param._xp.full_like(param._array, self._initial(name, group))
+                buffer = state[name] = param._wrap_like(array)
+            buffers.append(buffer)
+        return at, buffers
+
+
+def _check_variant(group: Group, param: Tensor) -> None:
+    if group.get("capturable") and not group.get("fused") and param.is_cpu:
+        raise AssertionError("If capturable=True, params and state_steps must be on a CUDA device, not on the CPU")
+    if group.get("foreach") and group.get("differentiable"):
+        raise AssertionError("_foreach ops don't support autograd: use foreach=False with differentiable=True")
+
+
+def _number(value: Any) -> Any:
+    """Return an option with numbers in the place of tensors of one element."""
+    if isinstance(value, Tensor):
+        return value.item()
+    return tuple([_number(item) for item in value]) if type(value) is tuple else value
+
+
+def scalar_state(value: float) -> Tensor:
+    """Make a number that is part of a parameter's state."""
+    return Tensor._wrap(np.array(value, np.float64 if get_default_dtype() is float64 else np.float32))
+
+
+def count_step(state: dict[str, Any]) -> float:
+    """Add one to the step counter in a parameter's state, and return it."""
+    step = state.get("step", 0.0)
+    if not isinstance(step, Tensor):
+        step = state["step"] = scalar_state(float(step))
+    step._array += 1
+    step._bump_version()
+    return step.item()
+
+
+def set_scalar(state: dict[str, Any], name: str, value: float) -> None:
+    """Write a number into a tensor of one element in a parameter's state."""
+    tensor = state[name]
+    tensor._array[...] = value
+    tensor._bump_version()
+
+
+def track_mean(mean: Any, d: Any, kept: float) -> None:
+    """mean = kept · mean + (1 - kept) · d, in place."""
+    change = d - mean
+    change *= 1 - kept
+    mean += change
+
+
+def track_square(square: Any, d: Any, kept: float) -> None:
+    """square = kept · square + (1 - kept) · d², in place."""
+    change = d * d
+    change *= 1 - kept
+    square *= kept
+    square += change
+
+
+def _direction(xp: Any, p: Any, g: Any, decay: float, maximize: bool) -> Any:
+    """Return the array ±g + decay · p; the gradient itself where that is all."""
+    if decay == 0:
+        return xp.negative(g) if maximize else g
+    d = p * decay
+    return xp.subtract(d, g, d) if maximize else xp.add(d, g, d)
+
+
+def blocks(arrays: tuple[Any, ...], on_cpu: bool) -> Iterator[tuple[Any, ...]]:
+    """Cut large CPU arrays of one shape into pieces that stay in the cache while several operations pass over them.
+
+    Arrays of rank 0 become arrays of one element, because operations on them would return scalars.
+    """
+    size = arrays[0].size
+    if arrays[0].ndim == 0:
+        yield tuple([array.reshape(1) for array in arrays])
+        return
+    if size <= BLOCK or not on_cpu or not all(array.flags.c_contiguous for array in arrays):
+        yield arrays
+        return
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, size, BLOCK):
+        yield tuple([array[start : start + BLOCK] for array in flat])
