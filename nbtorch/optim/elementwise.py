@@ -52,15 +52,22 @@ class ElementwiseOptimizer(Optimizer):
     def _rule(self, xp: Any, group: Group, at: Any, p: Any, d: Any, *buffers: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} defines no step")
 
+    def _check_variant(self, group: Group, param: Tensor) -> None:
+        """Refuse flags that PyTorch's implementations of this optimizer refuse when they take a step."""
+        if group.get("capturable") and not group.get("fused") and param.is_cpu:
+            raise AssertionError("If capturable=True, params and state_steps must be on a CUDA device, not on the CPU")
+        if group.get("foreach") and group.get("differentiable"):
+            raise AssertionError("_foreach ops don't support autograd: use foreach=False with differentiable=True")
+
     def _update_group(self, group: Group) -> None:
         for param in group["params"]:
             if param._grad is not None:
-                _check_variant(group, param)
+                self._check_variant(group, param)
         if self.defaults.get("differentiable"):
             with set_grad_enabled(True):
                 self._update_tensors(group)
         else:
-            self._update_arrays({option: _number(value) for option, value in group.items()})
+            self._update_arrays({option: as_number(value) for option, value in group.items()})
 
     def _update_arrays(self, group: Group) -> None:
         names = self._buffers(group)
@@ -112,18 +119,11 @@ class ElementwiseOptimizer(Optimizer):
         return at, buffers
 
 
-def _check_variant(group: Group, param: Tensor) -> None:
-    if group.get("capturable") and not group.get("fused") and param.is_cpu:
-        raise AssertionError("If capturable=True, params and state_steps must be on a CUDA device, not on the CPU")
-    if group.get("foreach") and group.get("differentiable"):
-        raise AssertionError("_foreach ops don't support autograd: use foreach=False with differentiable=True")
-
-
-def _number(value: Any) -> Any:
+def as_number(value: Any) -> Any:
     """Return an option with numbers in the place of tensors of one element."""
     if isinstance(value, Tensor):
         return value.item()
-    return tuple([_number(item) for item in value]) if type(value) is tuple else value
+    return tuple([as_number(item) for item in value]) if type(value) is tuple else value
 
 
 def scalar_state(value: float) -> Tensor:
@@ -132,7 +132,7 @@ def scalar_state(value: float) -> Tensor:
 
 
 def count_step(state: dict[str, Any]) -> float:
-    """Add one to the step counter in a parameter's state, and return it."""
+    """Add one to the step counter in a parameter's state, which starts from zero, and return it."""
     step = state.get("step", 0.0)
     if not isinstance(step, Tensor):
         step = state["step"] = scalar_state(float(step))

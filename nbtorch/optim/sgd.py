@@ -84,6 +84,9 @@ class SGD(ElementwiseOptimizer):
         super().__init__(params, defaults)
         check_fused(foreach, fused, differentiable)
 
+    def _check_variant(self, group: Group, param: Tensor) -> None:
+        """Refuse nothing: PyTorch records SGD's steps in every implementation."""
+
     def _buffers(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
