@@ -77,7 +77,7 @@ class LBFGS(Optimizer):
             )
 
     @no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:
         """Take up to `max_iter` iterations.
 
         Args:
@@ -249,7 +249,7 @@ class LineSearch:
         for _ in range(most):
             if abs(bracket[1].t - bracket[0].t) * self.length < self.least_change:
                 break
-            t, slow = _away_from_ends(cubic_minimum(*bracket), bracket, slow)
+            t, slow = _away_from_ends(cubic_minimum(bracket[0], bracket[1]), bracket, slow)
             point = self.at(t)
             if self.too_high(point) or point.loss >= bracket[low].loss:
                 bracket[high] = point
