@@ -160,7 +160,7 @@ def _of_groups(optimizer: Optimizer, option: str) -> list[Any]:
     return [_copied(group[option]) for group in optimizer.param_groups]
 
 
-def _for_groups(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
+def values_for_groups(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     """Return one value for each group, given as a sequence or as one value for all."""
     groups = len(optimizer.param_groups)
     values = list(value) if isinstance(value, (list, tuple)) else [value] * groups
@@ -879,8 +879,8 @@ class _MomentumSchedule(LRScheduler):
         if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
             raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
         self.use_beta1 = "betas" in optimizer.defaults
-        lowest = _for_groups("base_momentum", optimizer, base_momentum)
-        highest = _for_groups("max_momentum", optimizer, max_momentum)
+        lowest = values_for_groups("base_momentum", optimizer, base_momentum)
+        highest = values_for_groups("max_momentum", optimizer, max_momentum)
         if last_epoch == -1:
             for group, low, high in zip(optimizer.param_groups, lowest, highest, strict=True):
                 self._set_momentum(group, high)
@@ -939,11 +939,11 @@ class CyclicLR(_MomentumSchedule):
     ) -> None:
         _require_optimizer(optimizer)
         self.optimizer = optimizer
-        base_lrs = _for_groups("base_lr", optimizer, base_lr)
+        base_lrs = values_for_groups("base_lr", optimizer, base_lr)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
                 _set(group, "lr", lr)
-        self.max_lrs = _for_groups("max_lr", optimizer, max_lr)
+        self.max_lrs = values_for_groups("max_lr", optimizer, max_lr)
         up = float(step_size_up)
         self.total_size = up + (up if step_size_down is None else float(step_size_down))
         self.step_ratio = up / self.total_size
@@ -1059,7 +1059,7 @@ class OneCycleLR(_MomentumSchedule):
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         self._anneal_func_type = anneal_strategy
-        highest = _for_groups("max_lr", optimizer, max_lr)
+        highest = values_for_groups("max_lr", optimizer, max_lr)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, highest, strict=True):
                 group["initial_lr"] = lr / div_factor
