@@ -42,7 +42,12 @@ from .creation import (
 )
 from .device import device, set_default_device
 from .dtypes import (
+    bfloat16,
     bool,
+    cdouble,
+    cfloat,
+    complex64,
+    complex128,
     double,
     dtype,
     float,
@@ -61,7 +66,11 @@ from .dtypes import (
     set_default_dtype,
     short,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
+from .limits import finfo, iinfo
 from .ops.arithmetic import (
     add,
     allclose,

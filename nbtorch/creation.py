@@ -23,11 +23,11 @@ def _made(array: Any, where: Device, requires_grad: bool) -> Tensor:
 
 def _inferred_dtype(array: np.ndarray) -> dtypes.dtype:
     """Return the type that values given as Python numbers take: floating point in the default type, integers int64."""
-    if array.dtype.kind == "f":
+    if array.dtype.kind in dtypes.FLOATING:
         return dtypes.get_default_dtype()
     if array.dtype.kind == "b":
         return dtypes.bool
-    if array.dtype.kind in "iu":
+    if array.dtype.kind in dtypes.INTEGER:
         return dtypes.int64
     raise TypeError(f"tensor: could not infer the type of data, expected numbers or booleans, got {array.dtype}")
 

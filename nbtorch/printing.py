@@ -139,7 +139,7 @@ def _values_text(values: np.ndarray, indent: int) -> str:
         return "[]"
     summarise = values.size > _options.threshold
     shown = _summarised(values) if summarise else values
-    if shown.dtype == np.float16:
+    if shown.dtype.char in dtypes.HALF_CHARS:
         shown, values = shown.astype(np.float32), values.astype(np.float32)
     text, width = _element_formatter(shown)
     return _nested_text(values, indent, summarise, text, width)

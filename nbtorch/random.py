@@ -13,6 +13,7 @@ import numpy as np
 
 from . import dtypes
 from .device import CPU, array_module, as_device
+from .limits import finfo
 from .ops.operands import size_argument
 from .tensor import Tensor, method
 
@@ -109,9 +110,10 @@ def _floats(kind: str, shape: tuple[int, ...], dtype: dtypes.dtype, generator: G
     if dtype is dtypes.float64:
         return np.asarray(draw(shape))
     values = np.asarray(draw(shape, dtype=np.float32))
-    if dtype is dtypes.float16:
-        halves = values.astype(np.float16)
-        return np.minimum(halves, np.float16(1 - 2**-11)) if kind == "random" else halves
+    if dtype.itemsize == 2:
+        halves = values.astype(dtype.numpy)
+        # rounding must not reach 1
+        return np.minimum(halves, np.asarray(1 - finfo(dtype).eps / 2, dtype.numpy)) if kind == "random" else halves
     return values
 
 

@@ -36,9 +36,12 @@ STORAGE_CLASSES = {
     "ShortStorage": dtypes.int16,
     "IntStorage": dtypes.int32,
     "LongStorage": dtypes.int64,
+    "BFloat16Storage": dtypes.bfloat16,
     "HalfStorage": dtypes.float16,
     "FloatStorage": dtypes.float32,
     "DoubleStorage": dtypes.float64,
+    "ComplexFloatStorage": dtypes.complex64,
+    "ComplexDoubleStorage": dtypes.complex128,
 }
 """PyTorch's names for memory that holds elements of one type."""
 

@@ -214,7 +214,7 @@ class Tensor:
 
     def is_floating_point(self) -> bool:
         """Return whether the elements are floating-point numbers."""
-        return self._array.dtype.kind == "f"
+        return self._array.dtype.kind in dtypes.FLOATING
 
     def is_complex(self) -> bool:
         """Return whether the elements are complex numbers."""
@@ -258,8 +258,8 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether gradients are computed for this leaf; returns the tensor."""
-        if requires_grad and self._array.dtype.kind not in "fc":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if requires_grad and self._array.dtype.kind not in dtypes.DIFFERENTIABLE:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if not requires_grad and self._grad_fn is not None:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a"
@@ -518,6 +518,8 @@ class Tensor:
                 f"can't convert {self._device} device type tensor to numpy."
                 " Use Tensor.cpu() to copy the tensor to host memory first."
             )
+        if self.dtype is dtypes.bfloat16:
+            raise TypeError("numpy(): Got unsupported ScalarType BFloat16; use Tensor.float() first")
         if self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._array

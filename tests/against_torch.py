@@ -14,7 +14,7 @@ import pytest
 
 import nbtorch
 
-TOLERANCE = {"torch.float16": 2e-3, "torch.float32": 2e-6, "torch.float64": 1e-12}
+TOLERANCE = {"torch.bfloat16": 1.6e-2, "torch.float16": 2e-3, "torch.float32": 2e-6, "torch.float64": 1e-12}
 
 
 def describe(value: Any) -> Any:

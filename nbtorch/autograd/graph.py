@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..device import CPU
 from ..device import device as Device
+from ..dtypes import DIFFERENTIABLE
 from ..hooks import Hooks, RemovableHandle, add_hook
 from ..quiet import is_reentry, local
 from .grad_mode import state
+from .half import backward_in_float32, forward_in_float32
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -67,6 +69,7 @@ class Node:
     saves_outputs: tuple[int, ...] = ()
     saved_for: tuple[int | None, ...] = ()
     keeps_state = False  # whether attributes hold values that a second backward must not be offered again
+    in_float32 = False  # whether float16 and bfloat16 are computed in float32 and rounded once: see `half`
     fresh_gradients = False  # whether backward returns arrays that nothing else refers to: a leaf may keep them
 
     edges: tuple[Edge | None, ...] = ()
@@ -86,6 +89,11 @@ class Node:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = f"{cls.__name__}Backward0"
+        if cls.in_float32:
+            if "forward" in cls.__dict__:
+                cls.forward = forward_in_float32(cls.forward)  # type: ignore[method-assign]
+            if "backward" in cls.__dict__:
+                cls.backward = backward_in_float32(cls.backward)  # type: ignore[method-assign]
 
     def forward(self, *arrays: Any) -> Any:
         """Compute the outputs from the inputs' arrays."""
@@ -130,7 +138,7 @@ class Node:
         if len(outputs) != 1:
             self.output_count = len(outputs)
         for number, output in enumerate(outputs):
-            if output._array.dtype.kind in "fc":
+            if output._array.dtype.kind in DIFFERENTIABLE:
                 output._requires_grad, output._grad_fn = True, self
                 if number:
                     output._output_nr = number

@@ -139,6 +139,7 @@ class Div(Ufunc):
     ufunc = "true_divide"
     saves_inputs = (0, 1)
     saved_for = (1,)
+    in_float32 = True
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -153,6 +154,7 @@ class DivRounded(Binary):
     """Division rounded to an integer: its gradient is zero wherever it exists."""
 
     name = "DivBackward2"
+    in_float32 = True
 
     def __init__(self, rounding: str) -> None:
         self.rounding = rounding
@@ -188,6 +190,7 @@ def _truncated_quotient(xp: Any, a: Any, b: Any) -> Any:
 class Remainder(Binary):
     saves_inputs = (0, 1)
     saved_for = (1, 1)
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         if a.dtype.kind in "iu" and (b == 0).any():
@@ -206,6 +209,7 @@ class Remainder(Binary):
 class Pow(Binary):
     saves_inputs = (0, 1)
     saves_outputs = (0,)
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.power(a, b).astype(a.dtype, copy=False)  # NumPy has no power of booleans
@@ -228,6 +232,7 @@ class PowNumber(Node):
 
     name = "PowBackward0"
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, exponent: Any) -> None:
         self.exponent = exponent
@@ -260,6 +265,7 @@ class PowNumber(Node):
 
 class Maximum(Binary):
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.maximum(a, b)
@@ -275,6 +281,7 @@ class Maximum(Binary):
 
 class Minimum(Binary):
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.minimum(a, b)
@@ -385,7 +392,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
             raise RuntimeError(
                 f"Integers to negative integer powers are not allowed, got {a.dtype} to the power {exponent}"
             )
-        return PowNumber(fitting_scalar(exponent, a.dtype, CPU).item() if a.dtype is dtypes.float16 else exponent)(a)
+        return PowNumber(
+            fitting_scalar(exponent, a.dtype, CPU).item() if a._array.dtype.char in dtypes.HALF_CHARS else exponent
+        )(a)
     if a.dtype is dtypes.bool:
         raise not_implemented("pow", a.dtype, "a type of numbers")
     node = Pow()

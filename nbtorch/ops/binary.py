@@ -28,6 +28,7 @@ from .operands import (
     broadcast_shape,
     floating_operands,
     is_scalar,
+    not_implemented,
     operands,
     require_same_device,
     require_tensor,
@@ -43,6 +44,7 @@ class Pair(Binary):
     saves_inputs = (0, 1)
     formula: Callable[..., Any]
     gradients: Callable[..., Any]
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return self.formula(xp, a, b)
@@ -137,7 +139,7 @@ def _same_type(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def _integers(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     a, b = operands(operation, a, b)
     if a.dtype.category != 1:
-        raise RuntimeError(f'"{operation}_cpu" not implemented for {a.dtype}: expected integers')
+        raise not_implemented(f"{operation}_cpu", a.dtype, "integers")
     return a, b
 
 
@@ -292,6 +294,7 @@ class Lerp(Node):
 
     name = "LerpBackward1"
     saves_inputs = (0, 1, 2)
+    in_float32 = True
 
     def forward(self, start: Any, end: Any, weight: Any) -> Any:
         xp = array_module(self.where)

@@ -88,8 +88,11 @@ def _install_casts() -> None:
         "int": dtypes.int32,
         "long": dtypes.int64,
         "half": dtypes.float16,
+        "bfloat16": dtypes.bfloat16,
         "float": dtypes.float32,
         "double": dtypes.float64,
+        "cfloat": dtypes.complex64,
+        "cdouble": dtypes.complex128,
     }
     for name, target in names.items():
 

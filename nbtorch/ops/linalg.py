@@ -41,15 +41,28 @@ class LinAlgError(RuntimeError):
     """A matrix does not allow what was asked: it is singular, not positive-definite, or an iteration failed."""
 
 
-def _require_matrices(operation: str, a: Any, square: bool = False, name: str = "A") -> None:
-    """Refuse what is not a stack of float32 or float64 matrices, square ones if asked."""
+_REFUSING_HALF = (
+    "linalg.matrix_norm",
+    "linalg.inv",
+    "linalg.inv_ex",
+    "linalg.slogdet",
+    "linalg.pinv",
+    "linalg.matrix_rank",
+    "linalg.lstsq",
+    "logdet",
+)
+
+
+def _require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
+    """Refuse what is not a stack of floating-point matrices, square ones if asked; `half` allows half precision."""
     require_tensor(operation, name, a)
     if a.ndim < 2:
         raise RuntimeError(f"{operation}: The input tensor {name} must have at least 2 dimensions.")
     if not a.is_floating_point():
         raise RuntimeError(f"{operation}: Expected a floating point or complex tensor as input. Got {a.dtype}")
-    if a._array.dtype.itemsize < 4:
-        raise RuntimeError(f"{operation}: Low precision dtypes not supported. Got {a.dtype}")
+    if a._array.dtype.char in dtypes.HALF_CHARS and not half:
+        error = RuntimeError if operation in _REFUSING_HALF else NotImplementedError
+        raise error(f"{operation}: Low precision dtypes not supported. Got {a.dtype}")
     if square and a.shape[-1] != a.shape[-2]:
         raise RuntimeError(
             f"{operation}: {name} must be batches of square matrices, but they are {a.shape[-2]} by"
@@ -703,7 +716,7 @@ def matrix_norm(
     """
     if dtype is not None:
         A = to_dtype(A, dtypes.as_dtype(dtype))
-    _require_matrices("linalg.matrix_norm", A)
+    _require_matrices("linalg.matrix_norm", A, half=ord not in ("nuc", 2, -2))
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if ord not in _MATRIX_ORDERS:

@@ -12,6 +12,7 @@ from .indexing import Embed
 
 class Softmax(Node):
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -32,6 +33,7 @@ class Softmax(Node):
 
 class LogSoftmax(Node):
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -53,6 +55,7 @@ class LogSoftmaxGrad(Node):
 
     name = "LogSoftmaxBackwardDataBackward0"
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -79,6 +82,7 @@ class NllLoss(Node):
     """
 
     keeps_state = True
+    in_float32 = True
 
     def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str) -> None:
         self.target, self.ignore_index, self.weight, self.reduction = target, ignore_index, weight, reduction
@@ -109,6 +113,7 @@ class MseLoss(Node):
     """The squared differences of two tensors of one shape; each, summed or averaged."""
 
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def __init__(self, reduction: str) -> None:
         self.reduction = reduction

@@ -12,6 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import CPU, array_module, device
+from ..limits import finfo, iinfo
 from ..quiet import local, quietly
 from ..tensor import Tensor, normalize_dim
 
@@ -74,11 +75,11 @@ def fitting_scalar(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
     """
     number = value.item() if isinstance(value, np.generic) else value
     if dtype.is_floating_point:
-        fits = not math.isfinite(number) or abs(number) <= float(np.finfo(dtype.numpy).max)
+        fits = not math.isfinite(number) or abs(number) <= finfo(dtype).max
     elif dtype is dtypes.bool:
         fits = True
     else:
-        limits = np.iinfo(dtype.numpy)
+        limits = iinfo(dtype)
         fits = math.isfinite(number) and (limits.min or -limits.max) <= number <= limits.max
     if not fits:
         raise RuntimeError(f"value cannot be converted to type {dtype} without overflow, got {value}")
@@ -130,7 +131,7 @@ def floating_operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 def to_floating_point(a: Tensor) -> Tensor:
     """Return a tensor of integers or booleans in the default floating-point type; others as they are."""
-    return a if a._array.dtype.kind in "fc" else to_dtype(a, dtypes.get_default_dtype())
+    return a if a._array.dtype.kind in dtypes.DIFFERENTIABLE else to_dtype(a, dtypes.get_default_dtype())
 
 
 class ToCopy(Node):

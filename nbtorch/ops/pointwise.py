@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
+from ..limits import finfo, iinfo
 from ..tensor import Tensor, method
 from .arithmetic import Where, unbroadcast
 from .operands import (
@@ -30,6 +29,7 @@ class Pointwise(Node):
 
     formula: Any
     derivative: Callable[..., Any]
+    in_float32 = True
 
     def forward(self, x: Any) -> Any:
         return self.formula(array_module(self.where), x)
@@ -187,9 +187,10 @@ class Relu(Node):
     """max(x, 0), a kernel; NaN passes through."""
 
     saves_outputs = (0,)
+    in_float32 = True
 
     def forward(self, x: Any) -> Any:
-        if x.dtype.kind != "f" or x.dtype.itemsize < 4:
+        if x.dtype.kind != "f":
             return array_module(self.where).maximum(x, x.dtype.type(0))
         x = contiguous(x, self.where)
         output = allocate(x.shape, x.dtype, self.where)
@@ -205,11 +206,9 @@ class ReluGrad(Node):
 
     name = "ThresholdBackwardBackward0"
     saves_inputs = (1,)
+    in_float32 = True
 
     def forward(self, grad: Any, output: Any) -> Any:
-        xp = array_module(self.where)
-        if grad.dtype.itemsize < 4:
-            return xp.where(output > 0, grad, grad.dtype.type(0))
         grad, output = contiguous(grad, self.where), contiguous(output, self.where)
         grad_input = allocate(grad.shape, grad.dtype, self.where)
         kernels_for(self.where, "elementwise").relu_backward(grad, output, grad_input)
@@ -252,8 +251,10 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     require_number("clamp", input)
     if not any(isinstance(bound, Tensor) for bound in bounds):
         return Clamp(min, max)(input)
-    limits = np.finfo(common.numpy) if common.is_floating_point else np.iinfo(common.numpy)
-    lowest, highest = (-math.inf, math.inf) if common.is_floating_point else (limits.min, limits.max)
+    lowest, highest = -math.inf, math.inf
+    if not common.is_floating_point:
+        limits = iinfo(common)
+        lowest, highest = limits.min, limits.max
     return ClampTensor()(input, _as_bound(input, min, lowest), _as_bound(input, max, highest))
 
 
@@ -271,6 +272,7 @@ class Clamp(Node):
 
     name = "ClampBackward1"
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, low: Any, high: Any) -> None:
         self.low, self.high = low, high
@@ -297,6 +299,7 @@ class ClampTensor(Node):
 
     name = "ClampBackward0"
     saves_inputs = (0, 1, 2)
+    in_float32 = True
 
     def forward(self, x: Any, low: Any, high: Any) -> Any:
         broadcast_shape("clamp", x.shape, low.shape, high.shape)
@@ -325,6 +328,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 
 class Round(Node):
+    in_float32 = True
+
     def __init__(self, decimals: int) -> None:
         self.decimals = decimals
 
@@ -350,7 +355,7 @@ def _test(name: str, doc: str, formula: Callable[[Any, Any], Any]) -> Callable[[
 signbit = _test(
     "signbit",
     "Return where the sign is negative, that of -0.0 included.",
-    lambda xp, x: xp.signbit(x) if x.dtype.kind == "f" else x < 0,
+    lambda xp, x: xp.signbit(x) if x.dtype.kind in dtypes.FLOATING else x < 0,
 )
 isposinf = _test("isposinf", "Return where the elements are plus infinity.", lambda xp, x: x == math.inf)
 isneginf = _test("isneginf", "Return where the elements are minus infinity.", lambda xp, x: x == -math.inf)
@@ -367,6 +372,7 @@ def positive(input: Tensor) -> Tensor:
 
 class NanToNum(Node):
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, nan: float, posinf: float, neginf: float) -> None:
         self.replacements = {"nan": nan, "posinf": posinf, "neginf": neginf}
@@ -386,10 +392,10 @@ def nan_to_num(
     require_tensor("nan_to_num", "input", input)
     if not input.is_floating_point():
         return input.clone()
-    limits = np.finfo(input._array.dtype)
+    limits = finfo(input.dtype)
     high = limits.max if posinf is None else posinf
     low = limits.min if neginf is None else neginf
-    return NanToNum(0.0 if nan is None else nan, float(high), float(low))(input)
+    return NanToNum(0.0 if nan is None else nan, high, low)(input)
 
 
 @method

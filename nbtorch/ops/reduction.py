@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
+from ..autograd.half import widen
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, maximum, minimum
@@ -36,6 +37,8 @@ def _kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...
 
 
 class Sum(Node):
+    in_float32 = True
+
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
 
@@ -118,6 +121,7 @@ class Var(Node):
     """The mean squared deviation from the mean, the sum divided by the count less `correction`."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool, correction: float) -> None:
         self.dims, self.keepdim, self.correction = dims, keepdim, correction
@@ -181,6 +185,7 @@ def std(
 
 class Prod(Node):
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -230,6 +235,7 @@ class _Extreme(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
     function = ""
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -363,17 +369,17 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if input.dtype is dtypes.bool:
         raise RuntimeError(f"\"{name}_cpu\" not implemented for 'Bool'")
-    function = getattr(input._xp, name)
+    function, array = getattr(input._xp, name), widen(input._array)
     if dim is None:
         _require_elements(name, input)
-        found = np.asarray(function(input._array)) if isinstance(input._array, np.ndarray) else function(input._array)
+        found = np.asarray(function(array)) if isinstance(array, np.ndarray) else function(array)
         return input._wrap_like(found.reshape((1,) * input.ndim) if keepdim else found)
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         return scalar_tensor(0, dtypes.int64, input._device)
     if input._array.shape[axis] == 0:
         raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
-    return input._wrap_like(function(input._array, axis, keepdims=keepdim))
+    return input._wrap_like(function(array, axis, keepdims=keepdim))
 
 
 @method
@@ -410,6 +416,7 @@ class LogSumExp(Node):
     name = "LogsumexpBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -459,6 +466,7 @@ class Norm(Node):
     name = "LinalgVectorNormBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool, power: float) -> None:
         self.dims, self.keepdim, self.power = dims, keepdim, power

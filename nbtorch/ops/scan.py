@@ -38,6 +38,8 @@ def accumulated(xp: Any, function: str, a: Any, axis: int) -> Any:
 class Cumsum(Node):
     """Running sums; with `backwards` from the end."""
 
+    in_float32 = True
+
     def __init__(self, axis: int, backwards: bool = False) -> None:
         self.axis, self.backwards = axis, backwards
 
@@ -70,6 +72,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 class Cumprod(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -113,6 +116,7 @@ class LogCumSumExp(Node):
     name = "LogcumsumexpBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -110,7 +110,7 @@ def _identity(reduce: str, dtype: np.dtype) -> Any:
         return 0
     if reduce == "prod":
         return 1
-    if dtype.kind == "f":
+    if dtype.kind in dtypes.FLOATING:
         return -np.inf if reduce == "amax" else np.inf
     if dtype.kind == "b":
         return reduce == "amin"
@@ -124,6 +124,7 @@ class ScatterReduce(Node):
     saves_inputs = (0, 1)
     saves_outputs = (0,)
     keeps_state = True
+    in_float32 = True
 
     def __init__(self, index: tuple[Any, ...], reduce: str, include_self: bool) -> None:
         self.index, self.reduce, self.include_self = index, reduce, include_self

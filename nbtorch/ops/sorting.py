@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.half import widen
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Gather
-from .operands import is_scalar, operands, require_same_device, require_tensor, scalar_tensor
+from .operands import is_scalar, not_implemented, operands, require_same_device, require_tensor, scalar_tensor
 from .reduction import return_type
 
 sort_result = return_type("sort", "values", "indices")
@@ -51,6 +52,7 @@ class Mode(Gather):
 
 def _order(xp: Any, a: Any, axis: int, descending: bool) -> Any:
     """Return the indices that sort an array, equal elements in the order in which they stand."""
+    a = widen(a)  # ml_dtypes' order has no place for NaN
     if not descending:
         return _argsort(xp, a, axis)
     backwards = xp.flip(_argsort(xp, xp.flip(a, axis), axis), axis)
@@ -106,7 +108,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     """Return the `k` largest (or smallest) elements of a dimension, extreme ones first, and their indices."""
     require_tensor("topk", "input", input)
     axis = normalize_dim(dim, input.ndim)
-    array = input._array if input.ndim else input._array.reshape(1)
+    array = widen(input._array) if input.ndim else input._array.reshape(1)
     extent = array.shape[axis]
     if not 0 <= k <= extent:
         raise RuntimeError(f"selected index k out of range: topk needs k in [0, {extent}], got {k}")
@@ -318,7 +320,7 @@ def unique(
     """
     require_tensor("unique", "input", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
-    xp, array = input._xp, input._array
+    xp, array = input._xp, widen(input._array)
     if axis is not None and input.ndim and 0 in array.shape[:axis] + array.shape[axis + 1 :]:
         raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
     values, inverse, counts = xp.unique(
@@ -329,6 +331,7 @@ def unique(
         equal_nan=False,
     )
     shape = array.shape if axis is None else (-1,)
+    values = values.astype(input._array.dtype, copy=False)
     return _results(input, values, inverse.reshape(shape), counts, return_inverse, return_counts)
 
 
@@ -471,7 +474,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}: expected floating point')
     if bins <= 0:
         raise RuntimeError(f"bins must be > 0, but got {bins}")
-    xp, a = input._xp, input._array.reshape(-1)
+    xp, a = input._xp, widen(input._array).reshape(-1)
     low, high = float(min), float(max)
     if low == high and a.size:
         low, high = float(a.min()), float(a.max())
@@ -484,7 +487,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     inside = a[(a >= low) & (a <= high)]
     scaled = (inside - a.dtype.type(low)) * bins / a.dtype.type(high - low)
     places = xp.minimum(scaled.astype(np.int64), bins - 1)
-    return input._wrap_like(xp.bincount(places, minlength=bins).astype(a.dtype))
+    return input._wrap_like(xp.bincount(places, minlength=bins).astype(input._array.dtype))
 
 
 @method
@@ -496,7 +499,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.ndim != 1 or (input.numel() and int(input._array.min()) < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if input.dtype.category != 1:
-        raise RuntimeError(f'"bincount_cpu" not implemented for {input.dtype}: expected integers')
+        raise not_implemented("bincount_cpu", input.dtype, "integers")
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     xp = input._xp

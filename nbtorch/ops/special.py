@@ -21,13 +21,15 @@ _ROOT_PI = math.sqrt(math.pi)
 
 
 class SpecialFunction(Pointwise):
-    """A function that a kernel computes, whose name `formula` is; float16 goes through float32."""
+    """A function that a kernel computes, whose name `formula` is."""
+
+    in_float32 = True
 
     def forward(self, x: Any) -> Any:
-        wide = contiguous(x if x.dtype.itemsize >= 4 else x.astype(np.float32), self.where)
-        result = allocate(wide.shape, wide.dtype, self.where)
-        kernels_for(self.where, "special").unary(self.formula, wide, result)
-        return result.astype(x.dtype, copy=False)
+        x = contiguous(x, self.where)
+        result = allocate(x.shape, x.dtype, self.where)
+        kernels_for(self.where, "special").unary(self.formula, x, result)
+        return result
 
 
 def _special(name: str, doc: str, *, methods: bool = False, **derivative: Any) -> Callable[[Tensor], Tensor]:
@@ -108,18 +110,18 @@ class Polygamma(Node):
     """The n-th derivative of digamma: (-1)ⁿ⁺¹ n! ζ(n + 1, x)."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, n: int) -> None:
         self.n = n
 
     def forward(self, x: Any) -> Any:
-        kind = np.float64 if x.dtype == np.float64 else np.float32
-        wide = contiguous(x.astype(kind, copy=False), self.where)
-        result = allocate(wide.shape, wide.dtype, self.where)
-        order = array_module(self.where).full(wide.shape, self.n + 1, kind)
-        kernels_for(self.where, "special").binary("zeta", order, wide, result)
-        result *= kind((-1) ** (self.n + 1) * math.factorial(self.n))
-        return result.astype(x.dtype, copy=False)
+        x = contiguous(x, self.where)
+        result = allocate(x.shape, x.dtype, self.where)
+        order = array_module(self.where).full(x.shape, self.n + 1, x.dtype)
+        kernels_for(self.where, "special").binary("zeta", order, x, result)
+        result *= x.dtype.type((-1) ** (self.n + 1) * math.factorial(self.n))
+        return result
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad * polygamma(self.n + 1, self.saved_tensor)
@@ -147,6 +149,7 @@ class Zeta(Node):
 
     name = "SpecialZetaBackward0"
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def forward(self, x: Any, q: Any) -> Any:
         x, q = (contiguous(a, self.where) for a in array_module(self.where).broadcast_arrays(x, q))
@@ -192,6 +195,7 @@ class Xlogy(Node):
     """`x * f(y)` for a logarithm f; 0 where x is 0, unless y is NaN."""
 
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def __init__(self, shifted: bool) -> None:
         self.shifted = shifted
@@ -230,6 +234,7 @@ class Sinc(Node):
     """sin(πx) / (πx), 1 at 0."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def forward(self, x: Any) -> Any:
         return array_module(self.where).sinc(x).astype(x.dtype, copy=False)
@@ -258,6 +263,7 @@ class Logit(Node):
     """log(x / (1 - x)), with x limited to [eps, 1 - eps] if eps is given."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, eps: float | None) -> None:
         self.eps = eps

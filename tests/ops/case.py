@@ -59,6 +59,7 @@ class Case:
     dtypes: tuple[str, ...] = FLOATS
     batched: bool = False  # whether the first dimension of the first input may have extent 0
     tolerance: float = 1.0  # by how much to widen the tolerance
+    bfloat16: bool = True  # whether rounding to eight bits leaves something to compare
     gradients: bool = True
     second_gradients: bool = True
     kernel: bool = False  # whether a kernel of ours does the work

@@ -12,7 +12,7 @@ from nbtorch.device import default_device, simulating
 
 from .cases import CASES, Case
 
-TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-12}
+TOLERANCE = {"bfloat16": 1.6e-2, "float16": 2e-3, "float32": 3e-6, "float64": 1e-12}
 DRAWS = 20  # how many inputs each row is compared with PyTorch on
 simulated = default_device().type == "cuda" and simulating()
 
@@ -39,7 +39,8 @@ def outputs(result):
 
 
 def as_numpy(tensor):
-    return tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def assert_close(actual, expected, tolerance):
@@ -88,6 +89,48 @@ def compare_with_torch(torch, case, dtype, arrays):
         if their.requires_grad:
             assert str(our.grad.dtype) == str(their.grad.dtype)
             assert_close(as_numpy(our.grad), their.grad.numpy(force=True), 4 * tolerance)
+
+
+@rows(lambda case: "float32" in case.dtypes and case.bfloat16)
+def test_bfloat16_against_torch(case):
+    """Whatever PyTorch computes in bfloat16 comes out the same; what it refuses is not compared."""
+    torch = pytest.importorskip("torch")
+    arrays = case.arrays("float32")
+
+    def inputs(library):
+        made = []
+        for array, spec in zip(arrays, case.inputs, strict=True):
+            tensor = library.tensor(array)
+            tensor = tensor.bfloat16() if tensor.is_floating_point() else tensor
+            wanted = case.gradients and spec.differentiable and tensor.is_floating_point()
+            made.append(tensor.requires_grad_() if wanted else tensor)
+        return made
+
+    ours, theirs = inputs(nbtorch), inputs(torch)
+    try:
+        expected = outputs(case.run(torch, *theirs))
+        differentiate_evenly(torch, expected)
+    except (NotImplementedError, RuntimeError) as error:
+        pytest.skip(f"PyTorch: {error}")
+    results = outputs(case.run(nbtorch, *ours))
+    differentiate_evenly(nbtorch, results)
+    tolerance = TOLERANCE["bfloat16"]
+    assert [str(r.dtype) for r in results] == [str(w.dtype) for w in expected]
+    for result, wanted in zip(results, expected, strict=True):
+        assert_close(as_numpy(result), as_numpy(wanted), tolerance)
+    for our, their in zip(ours, theirs, strict=True):
+        assert (our.grad is None) == (their.grad is None)
+        if their.grad is not None:
+            assert str(our.grad.dtype) == str(their.grad.dtype)
+            assert_close(as_numpy(our.grad), as_numpy(their.grad), 2 * tolerance)
+
+
+def differentiate_evenly(library, results):
+    """Run backward with gradients that both libraries round alike."""
+    for result in results:
+        if result.requires_grad:
+            seed = np.linspace(-1, 1, result.numel()).reshape(tuple(result.shape))
+            result.backward(library.tensor(seed).to(result.dtype), retain_graph=True)
 
 
 def scattered(array):
