@@ -137,6 +137,21 @@ from .ops.binary import (
     logaddexp2,
     nextafter,
 )
+from .ops.complex import (
+    angle,
+    complex,
+    conj,
+    conj_physical,
+    imag,
+    is_conj,
+    is_neg,
+    polar,
+    real,
+    resolve_conj,
+    resolve_neg,
+    view_as_complex,
+    view_as_real,
+)
 from .ops.einsum import (
     einsum,
 )

@@ -25,6 +25,8 @@ def _inferred_dtype(array: np.ndarray) -> dtypes.dtype:
     """Return the type that values given as Python numbers take: floating point in the default type, integers int64."""
     if array.dtype.kind in dtypes.FLOATING:
         return dtypes.get_default_dtype()
+    if array.dtype.kind == "c":
+        return dtypes.default_complex_dtype()
     if array.dtype.kind == "b":
         return dtypes.bool
     if array.dtype.kind in dtypes.INTEGER:
@@ -81,9 +83,11 @@ def _array_of(data: Any, dtype: dtypes.dtype | None, where: Device) -> Any:
         ) from None
     if values.size == 0 and dtype is None:
         dtype = dtypes.get_default_dtype()
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in "biufc":
         raise _no_numbers(data, values)
     chosen = dtype or _inferred_dtype(values)
+    if values.dtype.kind == "c" and not chosen.is_complex:
+        raise TypeError(f"tensor: can't convert complex numbers to {chosen}: can't convert complex to float")
     _require_fit(values, chosen)
     return array_module(where).asarray(quietly(values.astype, chosen.numpy))
 

@@ -106,6 +106,12 @@ def numpy_generator(generator: Generator | None) -> np.random.Generator:
 
 def _floats(kind: str, shape: tuple[int, ...], dtype: dtypes.dtype, generator: Generator | None) -> np.ndarray:
     """Draw uniform numbers in [0, 1) (`"random"`) or normal ones (`"standard_normal"`)."""
+    if dtype.is_complex:
+        part = dtype.to_real()
+        pairs = _floats(kind, (*shape, 2), part, generator)
+        if kind == "standard_normal":  # the variance of a complex number is that of both its parts together
+            pairs *= part.numpy.type(0.5**0.5)
+        return pairs.view(dtype.numpy)[..., 0]
     draw = getattr(numpy_generator(generator), kind)
     if dtype is dtypes.float64:
         return np.asarray(draw(shape))
@@ -125,8 +131,8 @@ def _made(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
 
 def _floating(operation: str, dtype: Any) -> dtypes.dtype:
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    if not chosen.is_floating_point:
-        raise RuntimeError(f'"{operation}" not implemented for {chosen}: dtype must be floating point')
+    if chosen.category < 2:
+        raise RuntimeError(f'"{operation}" not implemented for {chosen}: dtype must be floating point or complex')
     return chosen
 
 

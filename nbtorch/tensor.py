@@ -543,10 +543,19 @@ class Tensor:
         return bool(self._array.item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._real_item("double"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._real_item("int64_t"))
+
+    def _real_item(self, target: str) -> Any:
+        """Return the value as a real number; an imaginary part does not fit into one."""
+        value = self.item()
+        if isinstance(value, complex):
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type {target} without overflow, got {value}")
+            return value.real
+        return value
 
     def __index__(self) -> int:
         if self._array.dtype.kind not in "iub" or self._array.size != 1:
@@ -557,7 +566,7 @@ class Tensor:
         return complex(self.item())
 
     def __contains__(self, element: Any) -> bool:
-        if isinstance(element, (Tensor, int, float, bool, np.generic)):
+        if isinstance(element, (Tensor, int, float, complex, bool, np.generic)):
             value = element._array if isinstance(element, Tensor) else element
             return bool((self._array == value).any())
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")

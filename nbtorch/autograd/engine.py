@@ -138,6 +138,10 @@ def _roots(outputs: Sequence[Tensor], grads: Any) -> list[tuple[Edge, Tensor]]:
                     "grad can be implicitly created only for scalar outputs:"
                     f" gradient must be given for an output of shape {tuple(output.shape)}"
                 )
+            if output.is_complex():
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {output.dtype}"
+                )
             gradient = output._filled_like(1)
         elif not hasattr(gradient, "_array"):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ def gradcheck(
 
     Args:
         func: takes the inputs, returns a tensor or a tuple of tensors.
-        inputs: a tensor or a sequence of arguments; those float64 tensors that require gradients are checked.
+        inputs: a tensor or a sequence of arguments; those float64 and complex128 tensors that
+            require gradients are checked.
         eps: the step of the finite differences.
         atol: absolute tolerance.
         rtol: relative tolerance.
@@ -100,12 +102,13 @@ def _require_constant(func: Callable[..., Any], arguments: tuple[Any, ...], chec
 
 
 def _analytic_jacobians(output: Tensor, checked: list[Tensor]) -> list[np.ndarray]:
-    """Return for each input the matrix of derivatives, (input elements, output elements)."""
-    jacobians = [np.zeros((x.numel(), output.numel())) for x in checked]
-    for column in range(output.numel()):
-        unit = np.zeros(output.numel())
-        unit[column] = 1
-        seed = output._like_array(unit.reshape(output.shape))
+    """Return for each input the matrix of derivatives, (input numbers, output numbers), complex ones as two each."""
+    columns = output.numel() * (2 if output.is_complex() else 1)
+    jacobians = [np.zeros((x.numel() * (2 if x.is_complex() else 1), columns)) for x in checked]
+    for column in range(columns):
+        unit = np.zeros(tuple(output.shape), np.complex128 if output.is_complex() else np.float64)
+        _reals(unit)[column] = 1
+        seed = output._like_array(unit)
         gradients = grad(output, checked, seed, retain_graph=True, allow_unused=True)
         for jacobian, gradient, x in zip(jacobians, gradients, checked, strict=True):
             if gradient is not None:
@@ -114,8 +117,14 @@ def _analytic_jacobians(output: Tensor, checked: list[Tensor]) -> list[np.ndarra
                         f"a gradient has shape {tuple(gradient.shape)} and type {gradient.dtype}, its input"
                         f" {tuple(x.shape)} and {x.dtype}"
                     )
-                jacobian[:, column] = gradient.detach().cpu().numpy().ravel()
+                jacobian[:, column] = _reals(gradient.detach().cpu().numpy())
     return jacobians
+
+
+def _reals(array: np.ndarray) -> np.ndarray:
+    """Return the elements as a flat array of real numbers, a complex one as two; a view if the array is contiguous."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(flat.real.dtype)
 
 
 def _numerical_jacobian(
@@ -128,23 +137,28 @@ def _numerical_jacobian(
         outputs = func(*fresh)
         if number is None:
             outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-            floats = [o for o in outputs if isinstance(o, Tensor) and o.dtype.is_floating_point]
-            return np.concatenate([o.detach().cpu().numpy().ravel() for o in floats] or [np.zeros(0)]).copy()
-        return _differentiable(outputs)[number].detach().cpu().numpy().ravel().copy()
+            floats = [o for o in outputs if isinstance(o, Tensor) and o.dtype.category > 1]
+            return np.concatenate([_reals(o.detach().cpu().numpy()) for o in floats] or [np.zeros(0)])
+        return _reals(_differentiable(outputs)[number].detach().cpu().numpy()).copy()
 
     rows = []
     with no_grad():
         positions = list(np.ndindex(tuple(x.shape)))
-    for position in positions:
-        element = x._array[position]
-        kept = float(element)
-        x._array[position] = kept + eps
+    for position, step in itertools.product(positions, (eps, eps * 1j) if x.is_complex() else (eps,)):
+        kept = x._array[position].item()
+        x._array[position] = kept + step
         after = evaluate()
-        x._array[position] = kept - eps
+        x._array[position] = kept - step
         before = evaluate()
         x._array[position] = kept
         rows.append((after - before) / (2 * eps))
     return np.stack(rows) if rows else np.zeros((0, evaluate().size))
+
+
+def _random_like(tensor: Tensor, generator: np.random.Generator) -> Tensor:
+    shape = tuple(tensor.shape)
+    values = generator.standard_normal(shape)
+    return tensor._like_array(values + 1j * generator.standard_normal(shape) if tensor.is_complex() else values)
 
 
 def gradgradcheck(
@@ -176,7 +190,7 @@ def gradgradcheck(
     outputs = _differentiable(func(*arguments))
     if grad_outputs is None:
         generator = np.random.default_rng(0)
-        seeds = [o._like_array(generator.standard_normal(tuple(o.shape))).requires_grad_() for o in outputs]
+        seeds = [_random_like(o, generator).requires_grad_() for o in outputs]
     else:
         seeds = list(grad_outputs) if isinstance(grad_outputs, (tuple, list)) else [grad_outputs]
 

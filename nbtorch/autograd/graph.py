@@ -23,6 +23,7 @@ from ..hooks import Hooks, RemovableHandle, add_hook
 from ..quiet import is_reentry, local
 from .grad_mode import state
 from .half import backward_in_float32, forward_in_float32
+from .wirtinger import backward_of_holomorphic
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -70,6 +71,7 @@ class Node:
     saved_for: tuple[int | None, ...] = ()
     keeps_state = False  # whether attributes hold values that a second backward must not be offered again
     in_float32 = False  # whether float16 and bfloat16 are computed in float32 and rounded once: see `half`
+    holomorphic = False  # whether backward is a formula of real numbers that holds for complex ones: see `wirtinger`
     fresh_gradients = False  # whether backward returns arrays that nothing else refers to: a leaf may keep them
 
     edges: tuple[Edge | None, ...] = ()
@@ -89,6 +91,8 @@ class Node:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = f"{cls.__name__}Backward0"
+        if cls.holomorphic and "backward" in cls.__dict__:
+            cls.backward = backward_of_holomorphic(cls.backward)  # type: ignore[method-assign]
         if cls.in_float32:
             if "forward" in cls.__dict__:
                 cls.forward = forward_in_float32(cls.forward)  # type: ignore[method-assign]

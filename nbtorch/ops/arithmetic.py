@@ -15,11 +15,13 @@ from ..quiet import local, quietly
 from ..tensor import Tensor, method
 from .operands import (
     broadcast_shape,
+    cast,
     fitting_scalar,
     floating_operands,
     is_scalar,
     not_implemented,
     operands,
+    refuse_complex,
     require_number,
     require_tensor,
     scalar_tensor,
@@ -125,6 +127,7 @@ class Mul(Ufunc):
     ufunc = "multiply"
     saves_inputs = (0, 1)
     saved_for = (1, 0)
+    holomorphic = True
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -140,6 +143,7 @@ class Div(Ufunc):
     saves_inputs = (0, 1)
     saved_for = (1,)
     in_float32 = True
+    holomorphic = True
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -210,6 +214,7 @@ class Pow(Binary):
     saves_inputs = (0, 1)
     saves_outputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.power(a, b).astype(a.dtype, copy=False)  # NumPy has no power of booleans
@@ -222,7 +227,7 @@ class Pow(Binary):
             # 0 ** 0 is 1 whatever the base does: its derivative is 0, not 0 * inf
             grad_a = unbroadcast((grad * b * a.pow(b - 1)).masked_fill(b == 0, 0), self.shapes[0])
         if to_b:
-            flat = (a == 0) & (b >= 0)
+            flat = (a == 0) & ((b.real >= 0) & (b.imag == 0) if b.is_complex() else b >= 0)
             grad_b = unbroadcast((grad * result * a.log()).masked_fill(flat, 0), self.shapes[1])
         return grad_a, grad_b
 
@@ -233,6 +238,7 @@ class PowNumber(Node):
     name = "PowBackward0"
     saves_inputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def __init__(self, exponent: Any) -> None:
         self.exponent = exponent
@@ -245,7 +251,7 @@ class PowNumber(Node):
             return a * a
         if exponent == 3:
             return a * a * a
-        if a.dtype.kind == "f":
+        if a.dtype.kind in "fc":
             if exponent == 0.5:
                 return xp.sqrt(a)
             if exponent == -0.5:
@@ -331,7 +337,11 @@ def _scaled(b: Tensor, alpha: Any) -> Tensor:
     """Return `alpha * b`, in the type of `b`."""
     if isinstance(alpha, bool) and b.dtype is not dtypes.bool:
         raise RuntimeError(f"Boolean alpha only supported for Boolean results, got alpha={alpha} for {b.dtype}")
-    if isinstance(alpha, float) and not b.is_floating_point():
+    if isinstance(alpha, complex) and not b.is_complex():
+        raise RuntimeError(
+            f"For non-complex input tensors, argument alpha must not be a complex number, got {alpha} for {b.dtype}"
+        )
+    if isinstance(alpha, float) and b.dtype.category < 2:
         raise RuntimeError(
             f"For integral input tensors, argument alpha must not be a floating point number, got {alpha} for {b.dtype}"
         )
@@ -366,6 +376,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 def _rounded_quotient(operation: str, node: DivRounded, input: Any, other: Any) -> Tensor:
     a, b = operands(operation, input, other)
     require_number(operation, a)
+    refuse_complex(operation, a)
     return node(a, b)
 
 
@@ -380,6 +391,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     """Return the remainder of floor division, with the sign of the divisor."""
     a, b = operands("remainder", input, other)
     require_number("remainder", a)
+    refuse_complex("remainder", a)
     return Remainder()(a, b)
 
 
@@ -417,6 +429,7 @@ def _require_two_tensors(operation: str, input: Any, other: Any) -> None:
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """Return the larger of two elements; NaN wins."""
     _require_two_tensors("maximum", input, other)
+    refuse_complex("maximum", input, other, error=RuntimeError)
     return Maximum()(*operands("maximum", input, other))
 
 
@@ -424,6 +437,7 @@ def maximum(input: Tensor, other: Tensor) -> Tensor:
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     """Return the smaller of two elements; NaN wins."""
     _require_two_tensors("minimum", input, other)
+    refuse_complex("minimum", input, other, error=RuntimeError)
     return Minimum()(*operands("minimum", input, other))
 
 
@@ -455,13 +469,15 @@ def _without_gradient(ufunc: str, a: Tensor, b: Tensor) -> Tensor:
     return a._wrap_like(output)
 
 
-def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callable[..., Tensor]:
-    """Install a comparison; `numbers` tells whether an operand may be a Python number."""
+def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True, ordering: bool = False) -> Callable[..., Tensor]:
+    """Install a comparison; `numbers` tells whether an operand may be a Python number, `ordering` if it needs order."""
 
     def compare(input: Any, other: Any) -> Tensor:
         if not numbers:
             _require_two_tensors(name, input, other)
         a, b = operands(name, input, other)
+        if ordering:
+            refuse_complex(name, a)
         return _without_gradient(ufunc, a, b)
 
     compare.__name__ = name
@@ -471,10 +487,10 @@ def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callab
 
 eq = _comparison("eq", "equal", "Return where two elements are equal.")
 ne = _comparison("ne", "not_equal", "Return where two elements differ.")
-lt = _comparison("lt", "less", "Return where `input < other`.")
-le = _comparison("le", "less_equal", "Return where `input <= other`.")
-gt = _comparison("gt", "greater", "Return where `input > other`.")
-ge = _comparison("ge", "greater_equal", "Return where `input >= other`.")
+lt = _comparison("lt", "less", "Return where `input < other`.", ordering=True)
+le = _comparison("le", "less_equal", "Return where `input <= other`.", ordering=True)
+gt = _comparison("gt", "greater", "Return where `input > other`.", ordering=True)
+ge = _comparison("ge", "greater_equal", "Return where `input >= other`.", ordering=True)
 logical_and = _comparison("logical_and", "logical_and", "Return where both are true.", False)
 logical_or = _comparison("logical_or", "logical_or", "Return where one or both are true.", False)
 logical_xor = _comparison("logical_xor", "logical_xor", "Return where just one is true.", False)
@@ -676,12 +692,13 @@ class Copy(Node):
                 f"output with shape {list(a.shape)} doesn't match the broadcast shape"
                 f" {list(broadcast_shape('copy_', a.shape, source.shape))}"
             )
-        return xp.broadcast_to(source, a.shape).astype(a.dtype)
+        return cast(xp.broadcast_to(source, a.shape), a.dtype)
 
     def backward(self, grad: Tensor) -> Any:
         to_source = None
         if self.needs_input_grad[1]:
-            to_source = to_dtype(unbroadcast(grad, self.source_shape), self.source_dtype)
+            real = grad.is_complex() and not self.source_dtype.is_complex
+            to_source = to_dtype(unbroadcast(grad.real if real else grad, self.source_shape), self.source_dtype)
         return grad._filled_like(0) if self.needs_input_grad[0] else None, to_source
 
 

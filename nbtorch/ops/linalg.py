@@ -84,6 +84,7 @@ _SINGULAR = "The inversion could not be completed because the input matrix is si
 class Inverse(Node):
     name = "LinalgInvExBackward0"
     saves_outputs = (0,)
+    holomorphic = True
 
     def forward(self, a: Any) -> Any:
         return _computed(array_module(self.where).linalg.inv, f"linalg.inv: {_SINGULAR}", a)
@@ -144,6 +145,7 @@ class Solve(Node):
     name = "LinalgSolveExBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         message = "linalg.solve: The solver failed because the input matrix is singular."
@@ -194,6 +196,7 @@ class SolveTriangular(Node):
     name = "LinalgSolveTriangularBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    holomorphic = True
 
     def __init__(self, upper: bool, unitriangular: bool) -> None:
         self.upper, self.unitriangular = upper, unitriangular
@@ -508,6 +511,7 @@ class Det(Node):
     name = "LinalgDetBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    holomorphic = True
 
     def forward(self, a: Any) -> Any:
         return array_module(self.where).linalg.det(a)

@@ -32,6 +32,7 @@ class MatMul(Node):
     saved_for = (1, 0)
     fresh_gradients = True
     in_float32 = True
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
@@ -58,6 +59,7 @@ class Dot(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     in_float32 = True
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         return array_module(self.where).dot(a, b)
@@ -74,6 +76,7 @@ class Mv(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     in_float32 = True
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         return array_module(self.where).matmul(a, b)
@@ -212,6 +215,7 @@ class Linear(Node):
     saved_for = (1, 0)
     fresh_gradients = True
     in_float32 = True
+    holomorphic = True
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
         result = product(x.reshape(-1, x.shape[-1]), weight.T, self.where)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,7 +76,13 @@ def fitting_scalar(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
     As in PyTorch, infinities and NaN fit every floating-point type, and negative numbers wrap around in uint8.
     """
     number = value.item() if isinstance(value, np.generic) else value
-    if dtype.is_floating_point:
+    if isinstance(number, complex) and not dtype.is_complex:
+        fits, number = number.imag == 0, number.real
+        if fits:
+            return fitting_scalar(number, dtype, where)
+    elif dtype.is_complex:
+        fits = True
+    elif dtype.is_floating_point:
         fits = not math.isfinite(number) or abs(number) <= finfo(dtype).max
     elif dtype is dtypes.bool:
         fits = True
@@ -134,6 +142,18 @@ def to_floating_point(a: Tensor) -> Tensor:
     return a if a._array.dtype.kind in dtypes.DIFFERENTIABLE else to_dtype(a, dtypes.get_default_dtype())
 
 
+def cast(array: Any, dtype: np.dtype) -> Any:
+    """Return an array in another type; of complex numbers, real ones take the real part."""
+    return (array.real if array.dtype.kind == "c" and dtype.kind not in "cb" else array).astype(dtype)
+
+
+def refuse_complex(operation: str, *tensors: Tensor, error: Callable[[str], Exception] = NotImplementedError) -> None:
+    """Refuse complex numbers, which have no order."""
+    for tensor in tensors:
+        if tensor._array.dtype.kind == "c":
+            raise error(f"{operation}: \"{operation}\" not implemented for '{tensor.dtype.title}'")
+
+
 class ToCopy(Node):
     """A change of type."""
 
@@ -142,10 +162,12 @@ class ToCopy(Node):
 
     def forward(self, a: Any) -> Any:
         self.origin = dtypes.from_numpy_dtype(a.dtype)
-        return a.astype(self.dtype.numpy)
+        if self.origin.is_complex and self.dtype.category < 3 and self.dtype is not dtypes.bool:
+            warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2)
+        return cast(a, self.dtype.numpy)
 
     def backward(self, grad: Tensor) -> Tensor:
-        return to_dtype(grad, self.origin)
+        return to_dtype(grad.real if grad.is_complex() and not self.origin.is_complex else grad, self.origin)
 
 
 def to_dtype(a: Tensor, dtype: dtypes.dtype) -> Tensor:

@@ -11,10 +11,11 @@ from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
 from ..limits import finfo, iinfo
 from ..tensor import Tensor, method
-from .arithmetic import Where, unbroadcast
+from .arithmetic import Where, install_in_place, unbroadcast
 from .operands import (
     broadcast_shape,
     is_scalar,
+    refuse_complex,
     require_number,
     require_tensor,
     scalar_tensor,
@@ -30,6 +31,7 @@ class Pointwise(Node):
     formula: Any
     derivative: Callable[..., Any]
     in_float32 = True
+    holomorphic = True
 
     def forward(self, x: Any) -> Any:
         return self.formula(array_module(self.where), x)
@@ -46,13 +48,14 @@ def declare(
     from_input: Callable[[Tensor], Any] | None = None,
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
+    complex_error: type[Exception] | None = None,
     base: type[Pointwise] = Pointwise,
     methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
-    The derivative is given in terms of the input or, where that is cheaper, of the output. A `base` other than
-    Pointwise may take something else than a formula.
+    The derivative is given in terms of the input or, where that is cheaper, of the output. Complex numbers raise
+    `complex_error` if one is given. A `base` other than Pointwise may take something else than a formula.
     """
     derivative: Any = from_input or from_output
     members = {
@@ -66,6 +69,8 @@ def declare(
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
+        if complex_error is not None:
+            refuse_complex(name, input, error=complex_error)
         return node()(input if keeps_integers else to_floating_point(input))
 
     function.__name__ = function.__qualname__ = name
@@ -113,14 +118,31 @@ cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=l
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
 tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
 abs = declare(
-    "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sign(), keeps_integers=True
+    "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sgn(), keeps_integers=True
 )
-sign = declare("sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
+sign = declare(
+    "sign",
+    "Return -1, 0 or 1.",
+    lambda xp, x: xp.sign(x),
+    from_input=_zeros,
+    keeps_integers=True,
+    complex_error=NotImplementedError,
+)
 floor = declare(
-    "floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True
+    "floor",
+    "Return the elements rounded down.",
+    lambda xp, x: xp.floor(x),
+    from_input=_zeros,
+    keeps_integers=True,
+    complex_error=NotImplementedError,
 )
 ceil = declare(
-    "ceil", "Return the elements rounded up.", lambda xp, x: xp.ceil(x), from_input=_zeros, keeps_integers=True
+    "ceil",
+    "Return the elements rounded up.",
+    lambda xp, x: xp.ceil(x),
+    from_input=_zeros,
+    keeps_integers=True,
+    complex_error=NotImplementedError,
 )
 trunc = declare(
     "trunc",
@@ -128,6 +150,7 @@ trunc = declare(
     lambda xp, x: xp.trunc(x),
     from_input=_zeros,
     keeps_integers=True,
+    complex_error=NotImplementedError,
 )
 
 
@@ -152,24 +175,63 @@ atanh = declare(
 exp2 = declare(
     "exp2", "Return 2 to the power of the elements.", lambda xp, x: xp.exp2(x), from_output=lambda y: y * math.log(2)
 )
-frac = declare("frac", "Return the part after the decimal point.", lambda xp, x: x - xp.trunc(x), from_input=_ones)
+frac = declare(
+    "frac",
+    "Return the part after the decimal point.",
+    lambda xp, x: x - xp.trunc(x),
+    from_input=_ones,
+    complex_error=NotImplementedError,
+)
 deg2rad = declare(
     "deg2rad",
     "Return degrees as radians.",
     lambda xp, x: x * x.dtype.type(math.pi / 180),
     from_input=lambda x: _ones(x) * (math.pi / 180),
+    complex_error=RuntimeError,
 )
 rad2deg = declare(
     "rad2deg",
     "Return radians as degrees.",
     lambda xp, x: x * x.dtype.type(180 / math.pi),
     from_input=lambda x: _ones(x) * (180 / math.pi),
+    complex_error=RuntimeError,
 )
-sgn = declare("sgn", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
+
+
+class Sgn(Node):
+    """x / |x|, 0 at 0: of real numbers the sign."""
+
+    saves_inputs = (0,)
+    in_float32 = True
+
+    def forward(self, x: Any) -> Any:
+        return array_module(self.where).sign(x)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        x = self.saved_tensor
+        if not x.is_complex():
+            return grad._filled_like(0)
+        size = abs(x)
+        zero = size.detach() == 0
+        direction = x / size.masked_fill(zero, 1)
+        along = (grad * direction.conj()).real
+        return ((grad - direction * along) / size.masked_fill(zero, 1)).masked_fill(zero, 0)
+
+
+@method
+def sgn(input: Tensor) -> Tensor:
+    """Return -1, 0 or 1; for complex numbers `x / |x|`, 0 at 0."""
+    require_tensor("sgn", "input", input)
+    return Sgn()(input)
+
+
+install_in_place("sgn_", sgn)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     # exp of a non-positive number cannot overflow
+    if x.dtype.kind == "c":
+        return 1 / (1 + xp.exp(-x))
     decay = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay)) + 0 * x
 
@@ -222,6 +284,7 @@ class ReluGrad(Node):
 def relu(input: Tensor) -> Tensor:
     """Return `max(input, 0)`; NaN passes through."""
     require_tensor("relu", "input", input)
+    refuse_complex("relu", input)
     return Relu()(input)
 
 
@@ -249,6 +312,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             )
     input = to_dtype(input, common)
     require_number("clamp", input)
+    refuse_complex("clamp", input)
     if not any(isinstance(bound, Tensor) for bound in bounds):
         return Clamp(min, max)(input)
     lowest, highest = -math.inf, math.inf
@@ -324,6 +388,8 @@ def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 @method
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Return the elements rounded, halves to the even neighbour."""
+    require_tensor("round", "input", input)
+    refuse_complex("round", input)
     return Round(decimals)(input)
 
 
@@ -340,11 +406,18 @@ class Round(Node):
         return grad._filled_like(0)
 
 
-def _test(name: str, doc: str, formula: Callable[[Any, Any], Any]) -> Callable[[Tensor], Tensor]:
-    """Declare a question about each element."""
+def _test(
+    name: str,
+    doc: str,
+    formula: Callable[[Any, Any], Any],
+    complex_error: type[Exception] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Declare a question about each element; complex numbers raise `complex_error` if one is given."""
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
+        if complex_error is not None:
+            refuse_complex(name, input, error=complex_error)
         return input._wrap_like(formula(input._xp, input._array))
 
     function.__name__ = function.__qualname__ = name
@@ -356,10 +429,17 @@ signbit = _test(
     "signbit",
     "Return where the sign is negative, that of -0.0 included.",
     lambda xp, x: xp.signbit(x) if x.dtype.kind in dtypes.FLOATING else x < 0,
+    NotImplementedError,
 )
-isposinf = _test("isposinf", "Return where the elements are plus infinity.", lambda xp, x: x == math.inf)
-isneginf = _test("isneginf", "Return where the elements are minus infinity.", lambda xp, x: x == -math.inf)
-isreal = _test("isreal", "Return where the elements have no imaginary part.", lambda xp, x: xp.isreal(x))
+isposinf = _test("isposinf", "Return where the elements are plus infinity.", lambda xp, x: x == math.inf, RuntimeError)
+isneginf = _test(
+    "isneginf", "Return where the elements are minus infinity.", lambda xp, x: x == -math.inf, RuntimeError
+)
+isreal = _test(
+    "isreal",
+    "Return where the elements have no imaginary part.",
+    lambda xp, x: x.imag == 0 if x.dtype.kind == "c" else xp.ones(x.shape, bool),
+)
 
 
 @method
@@ -390,6 +470,9 @@ def nan_to_num(
 ) -> Tensor:
     """Return the elements with NaN (by default 0) and infinities (the extreme numbers of the type) replaced."""
     require_tensor("nan_to_num", "input", input)
+    if input.is_complex():
+        parts = [nan_to_num(part, nan, posinf, neginf) for part in (input.real, input.imag)]
+        return parts[0] + parts[1] * 1j
     if not input.is_floating_point():
         return input.clone()
     limits = finfo(input.dtype)

@@ -15,7 +15,15 @@ from ..autograd.half import widen
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, maximum, minimum
-from .operands import broadcast_shape, normalize_dims, require_tensor, scalar_tensor, to_dtype, to_floating_point
+from .operands import (
+    broadcast_shape,
+    normalize_dims,
+    refuse_complex,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+    to_floating_point,
+)
 
 
 def return_type(name: str, *fields: str) -> Any:
@@ -91,7 +99,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     require_tensor("mean", "input", input)
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got:"
             f" {input.dtype}"
@@ -117,6 +125,11 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     return Sum(dims, True)(self).reshape(target)
 
 
+def _squared(a: Any) -> Any:
+    """Return the squares of absolute values."""
+    return (a * a.conj()).real if a.dtype.kind == "c" else a * a
+
+
 class Var(Node):
     """The mean squared deviation from the mean, the sum divided by the count less `correction`."""
 
@@ -132,8 +145,8 @@ class Var(Node):
         self.divisor = builtins.max(count - self.correction, 0)
         xp = array_module(self.where)
         centred = a - xp.sum(a, self.dims, a.dtype, keepdims=True) / a.dtype.type(count)
-        total = xp.sum(centred * centred, self.dims, a.dtype, keepdims=self.keepdim)
-        return total / a.dtype.type(self.divisor)
+        total = xp.sum(_squared(centred), self.dims, a.real.dtype, keepdims=self.keepdim)
+        return total / total.dtype.type(self.divisor)
 
     def backward(self, grad: Tensor) -> Tensor:
         a = self.saved_tensors[0]
@@ -158,7 +171,7 @@ class Std(Var):
 def _deviations(operation: str, input: Tensor, dim: Any, correction: float, unbiased: Any) -> tuple[Any, float]:
     """Return the dimensions and the correction that the several forms of `var` and `std` name; refuse integers."""
     require_tensor(operation, "input", input)
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -186,6 +199,7 @@ def std(
 class Prod(Node):
     saves_inputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -331,6 +345,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if dim is not None:
         return _extreme_along(input, dim, keepdim, argmax, MaxAlong, max_result)
     _require_elements("max", input)
+    refuse_complex("max", input)
     return MaxAll(tuple(range(input.ndim)), False)(input)
 
 
@@ -342,6 +357,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if dim is not None:
         return _extreme_along(input, dim, keepdim, argmin, MinAlong, min_result)
     _require_elements("min", input)
+    refuse_complex("min", input)
     return MinAll(tuple(range(input.ndim)), False)(input)
 
 
@@ -357,18 +373,21 @@ def _require_elements(operation: str, input: Tensor) -> None:
 @method
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """Return the largest element over dimensions; elements that tie share the gradient."""
+    refuse_complex("amax", input)
     return Amax(_reduced(dim, input.ndim), keepdim)(input)
 
 
 @method
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """Return the smallest element over dimensions; elements that tie share the gradient."""
+    refuse_complex("amin", input)
     return Amin(_reduced(dim, input.ndim), keepdim)(input)
 
 
 def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if input.dtype is dtypes.bool:
         raise RuntimeError(f"\"{name}_cpu\" not implemented for 'Bool'")
+    refuse_complex(name, input, error=RuntimeError)
     function, array = getattr(input._xp, name), widen(input._array)
     if dim is None:
         _require_elements(name, input)
@@ -417,6 +436,7 @@ class LogSumExp(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -445,7 +465,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     """Return the p-norm of all elements or over dimensions; `"fro"` and 2 are the Euclidean norm."""
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}"
         )
@@ -456,7 +476,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if power == -math.inf:
         return Amin(dims, keepdim)(input.abs())
     if power == 0:
-        return Sum(dims, keepdim)(to_dtype(input.ne(0), input.dtype))
+        return Sum(dims, keepdim)(to_dtype(input.ne(0), input.dtype.to_real()))
     return (Norm2 if power == 2 else Norm)(dims, keepdim, power)(input)
 
 
@@ -472,17 +492,18 @@ class Norm(Node):
         self.dims, self.keepdim, self.power = dims, keepdim, power
 
     def forward(self, a: Any) -> Any:
-        xp, power = array_module(self.where), a.dtype.type(self.power)
-        total = xp.sum(xp.abs(a) ** power, self.dims, a.dtype, keepdims=self.keepdim)
-        return total ** a.dtype.type(1 / self.power)
+        xp = array_module(self.where)
+        sizes = xp.abs(a)
+        real = sizes.dtype.type
+        return xp.sum(sizes ** real(self.power), self.dims, real, keepdims=self.keepdim) ** real(1 / self.power)
 
     def backward(self, grad: Tensor) -> Tensor:
         a, result = self.saved_tensors
         kept = _kept_shape(a._array.shape, self.dims)
         grad, result = grad.reshape(kept), result.reshape(kept)
         if self.power == 1:
-            return a.sign() * grad
-        slope = a.sign() * a.abs() ** (self.power - 1) * (grad / result ** (self.power - 1))
+            return a.sgn() * grad
+        slope = a.sgn() * a.abs() ** (self.power - 1) * (grad / result ** (self.power - 1))
         return slope.masked_fill((result == 0) | (a == 0), 0)
 
 
@@ -493,7 +514,7 @@ class Norm2(Norm):
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)
-        return xp.sqrt(xp.sum(a * a, self.dims, a.dtype, keepdims=self.keepdim))
+        return xp.sqrt(xp.sum(_squared(a), self.dims, a.real.dtype, keepdims=self.keepdim))
 
     def backward(self, grad: Tensor) -> Tensor:
         a, result = self.saved_tensors

@@ -10,7 +10,7 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import bitwise_xor, install_in_place
 from .indexing import Gather
-from .operands import require_tensor, scalar_tensor, to_dtype, to_floating_point
+from .operands import refuse_complex, require_tensor, scalar_tensor, to_dtype, to_floating_point
 from .reduction import return_type
 from .shape import cat, narrow
 
@@ -73,6 +73,7 @@ class Cumprod(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -117,6 +118,7 @@ class LogCumSumExp(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -161,7 +163,7 @@ def _advanced(a: Tensor, axis: int, step: int) -> Tensor:
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return the logarithms of the running sums of exponentials along a dimension, without overflow."""
     require_tensor("logcumsumexp", "input", input)
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(f'"logcumsumexp_out_cpu" not implemented for {input.dtype}: expected floating point')
     axis = normalize_dim(dim, input.ndim)
     return LogCumSumExp(axis)(input) if input.ndim else input.clone()
@@ -177,6 +179,7 @@ class Cummin(Gather):
 
 def _running_extreme(input: Tensor, dim: int, function: str, node: type[Gather], result: Any) -> Any:
     require_tensor(node.__name__.lower(), "input", input)
+    refuse_complex(node.__name__.lower(), input)
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         return result(input.clone(), scalar_tensor(0, dtypes.int64, input._device))

@@ -11,7 +11,15 @@ from .. import dtypes
 from ..autograd.half import widen
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Gather
-from .operands import is_scalar, not_implemented, operands, require_same_device, require_tensor, scalar_tensor
+from .operands import (
+    is_scalar,
+    not_implemented,
+    operands,
+    refuse_complex,
+    require_same_device,
+    require_tensor,
+    scalar_tensor,
+)
 from .reduction import return_type
 
 sort_result = return_type("sort", "values", "indices")
@@ -65,6 +73,7 @@ def _argsort(xp: Any, a: Any, axis: int) -> Any:
 
 def _sorted(input: Tensor, dim: int, descending: bool) -> tuple[int, Any]:
     require_tensor("sort", "input", input)
+    refuse_complex("sort", input, error=RuntimeError)
     axis = normalize_dim(dim, input.ndim)
     array = input._array if input.ndim else input._array.reshape(1)
     return axis, _order(input._xp, array, axis, descending).astype(np.int64, copy=False)
@@ -107,6 +116,7 @@ def msort(input: Tensor) -> Tensor:
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """Return the `k` largest (or smallest) elements of a dimension, extreme ones first, and their indices."""
     require_tensor("topk", "input", input)
+    refuse_complex("topk", input, error=RuntimeError)
     axis = normalize_dim(dim, input.ndim)
     array = widen(input._array) if input.ndim else input._array.reshape(1)
     extent = array.shape[axis]
@@ -136,6 +146,7 @@ def _one_of_each(input: Tensor, axis: int, keepdim: bool, indices: Any, node: ty
 
 def _searched(operation: str, input: Tensor, dim: int) -> tuple[int, Any]:
     require_tensor(operation, "input", input)
+    refuse_complex(operation, input)
     axis = normalize_dim(dim, input.ndim)
     array = input._array if input.ndim else input._array.reshape(1)
     if array.shape[axis] == 0:
@@ -172,6 +183,7 @@ def _middle(xp: Any, a: Any, axis: int, skip_nan: bool) -> Any:
 def _median(input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     name, node, result = ("nanmedian", Nanmedian, nanmedian_result) if skip_nan else ("median", Median, median_result)
     require_tensor(name, "input", input)
+    refuse_complex(name, input)
     if dim is not None:
         axis, array = _searched(name, input, dim)
         return _one_of_each(input, axis, keepdim, _middle(input._xp, array, axis, skip_nan), node, result)
@@ -319,6 +331,7 @@ def unique(
         dim: the dimension whose slices are compared as wholes.
     """
     require_tensor("unique", "input", input)
+    refuse_complex("unique", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
     xp, array = input._xp, widen(input._array)
     if axis is not None and input.ndim and 0 in array.shape[:axis] + array.shape[axis + 1 :]:
@@ -403,6 +416,7 @@ def searchsorted(
             f" tensor and input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and"
             f" input value tensor {list(input.shape)}"
         )
+    refuse_complex("searchsorted", input)
     xp, sequence = input._xp, sorted_sequence._array
     if sorter is not None:
         if sorter.shape != sorted_sequence.shape:
@@ -456,6 +470,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one of elements and test_elements must be Tensor, got two numbers")
     a, b = operands("isin", elements, test_elements)
+    refuse_complex("isin", a, error=RuntimeError)
     return a._wrap_like(a._xp.isin(a._array, b._array, assume_unique=assume_unique, invert=invert))
 
 
@@ -470,6 +485,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         max: where they end.
     """
     require_tensor("histc", "input", input)
+    refuse_complex("histc", input)
     if not input.is_floating_point():
         raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}: expected floating point')
     if bins <= 0:

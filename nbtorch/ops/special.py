@@ -14,7 +14,15 @@ from ..device import allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place, square
 from .loss import LogSoftmax, Softmax
-from .operands import floating_operands, require_tensor, scalar_tensor, to_dtype, to_floating_point
+from .operands import (
+    floating_operands,
+    not_implemented,
+    refuse_complex,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+    to_floating_point,
+)
 from .pointwise import Pointwise, cos, declare, exp, log, sign, sin
 
 _ROOT_PI = math.sqrt(math.pi)
@@ -34,7 +42,9 @@ class SpecialFunction(Pointwise):
 
 def _special(name: str, doc: str, *, methods: bool = False, **derivative: Any) -> Callable[[Tensor], Tensor]:
     """Declare a function that the kernel of the same name computes."""
-    return declare(name, doc, name, base=SpecialFunction, methods=methods, **derivative)
+    return declare(
+        name, doc, name, base=SpecialFunction, methods=methods, complex_error=NotImplementedError, **derivative
+    )
 
 
 erf = _special(
@@ -218,7 +228,9 @@ class Xlogy(Node):
 
 def xlogy(input: Any, other: Any) -> Tensor:
     """Return `input * log(other)`, 0 where `input` is 0 and `other` no NaN."""
-    return Xlogy(False)(*floating_operands("xlogy", input, other))
+    a, b = floating_operands("xlogy", input, other)
+    refuse_complex("xlogy", a)
+    return Xlogy(False)(a, b)
 
 
 def xlog1py(input: Any, other: Any) -> Tensor:
@@ -235,6 +247,7 @@ class Sinc(Node):
 
     saves_inputs = (0,)
     in_float32 = True
+    holomorphic = True
 
     def forward(self, x: Any) -> Any:
         return array_module(self.where).sinc(x).astype(x.dtype, copy=False)
@@ -287,6 +300,7 @@ class Logit(Node):
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """Return `log(x / (1 - x))`; with `eps` x is limited to `[eps, 1 - eps]` first."""
     require_tensor("logit", "input", input)
+    refuse_complex("logit", input)
     return Logit(eps)(to_floating_point(input))
 
 
@@ -306,7 +320,7 @@ def _normalized(name: str, node: Any, input: Tensor, dim: int, dtype: Any) -> Te
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise RuntimeError(f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: expected floating point')
+        raise not_implemented(f"{name}_lastdim_kernel_impl", input.dtype, "a floating-point type")
     axis = normalize_dim(dim, input.ndim)
     return node(axis)(input) if input.ndim else node(0)(input.reshape(1)).reshape(())
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Size, Tensor, method, normalize_dim
 from .arithmetic import install_in_place
-from .operands import broadcast_shape, require_same_device, require_tensor, to_dtype
+from .operands import broadcast_shape, refuse_complex, require_same_device, require_tensor, to_dtype
 from .reduction import amax, amin, mean, norm, return_type, std, sum, var
 
 aminmax_result = return_type("aminmax", "min", "max")
@@ -18,6 +18,7 @@ aminmax_result = return_type("aminmax", "min", "max")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum with NaN counted as zero."""
     require_tensor("nansum", "input", input)
+    refuse_complex("nansum", input, error=RuntimeError)
     return sum(_without_nan(input), dim, keepdim, dtype=dtype)
 
 
@@ -29,7 +30,7 @@ def _without_nan(input: Tensor) -> Tensor:
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the mean of the elements that are not NaN."""
     require_tensor("nanmean", "input", input)
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
     return nansum(input, dim, keepdim, dtype=dtype) / sum(~input.isnan(), dim, keepdim)
 
@@ -38,6 +39,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the smallest and the largest element, of all or along a dimension."""
     require_tensor("aminmax", "input", input)
+    refuse_complex("aminmax", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
     if input.numel() == 0 and (axis is None or input._array.shape[axis] == 0):
         raise RuntimeError(
