@@ -438,6 +438,7 @@ from .serialization import load as load
 from .serialization import save as save
 from .tensor import Size, Tensor
 
+from . import fft as fft  # isort: skip
 from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)

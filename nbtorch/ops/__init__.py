@@ -8,6 +8,7 @@ from . import binary as binary
 from . import complex as complex
 from . import conversion as conversion
 from . import einsum as einsum
+from . import fft as fft
 from . import indexing as indexing
 from . import joining as joining
 from . import linalg as linalg

@@ -133,6 +133,15 @@ def _fmod(xp: Any, a: Any, b: Any) -> Any:
     return xp.fmod(a, b)
 
 
+def log_of_sum(xp: Any, a: Any, b: Any) -> Any:
+    """Return log(exp(a) + exp(b)) of arrays, without overflow."""
+    if a.dtype.kind != "c":
+        return xp.logaddexp(a, b)
+    swapped = a.real < b.real
+    high, low = xp.where(swapped, b, a), xp.where(swapped, a, b)
+    return high + xp.log1p(xp.exp(low - high))
+
+
 def _no_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     raise RuntimeError("the derivative of this function is not implemented")
 
@@ -171,7 +180,7 @@ hypot = _declare_pair(
 logaddexp = _declare_pair(
     "logaddexp",
     "Return `log(exp(input) + exp(other))` without overflow.",
-    lambda xp, a, b: xp.logaddexp(a, b),
+    log_of_sum,
     lambda grad, a, b: (grad * sigmoid(a - b), grad * sigmoid(b - a)),
     _require_tensors,
     in_place=False,

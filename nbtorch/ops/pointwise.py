@@ -166,8 +166,17 @@ atan = declare("atan", "Return the arc tangent.", lambda xp, x: xp.arctan(x), fr
 asinh = declare(
     "asinh", "Return the inverse hyperbolic sine.", lambda xp, x: xp.arcsinh(x), from_input=lambda x: rsqrt(x * x + 1)
 )
+
+
+def _acosh_derivative(x: Tensor) -> Tensor:
+    return rsqrt(x - 1) * rsqrt(x + 1) if x.is_complex() else rsqrt(x * x - 1)  # the product has acosh's branch cut
+
+
 acosh = declare(
-    "acosh", "Return the inverse hyperbolic cosine.", lambda xp, x: xp.arccosh(x), from_input=lambda x: rsqrt(x * x - 1)
+    "acosh",
+    "Return the inverse hyperbolic cosine.",
+    lambda xp, x: xp.arccosh(x),
+    from_input=lambda x: _acosh_derivative(x),
 )
 atanh = declare(
     "atanh", "Return the inverse hyperbolic tangent.", lambda xp, x: xp.arctanh(x), from_input=lambda x: 1 / (1 - x * x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from .. import dtypes
@@ -9,6 +10,7 @@ from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import bitwise_xor, install_in_place
+from .binary import log_of_sum
 from .indexing import Gather
 from .operands import refuse_complex, require_tensor, scalar_tensor, to_dtype, to_floating_point
 from .reduction import return_type
@@ -18,13 +20,13 @@ cummax_result = return_type("cummax", "values", "indices")
 cummin_result = return_type("cummin", "values", "indices")
 
 
-def accumulated(xp: Any, function: str, a: Any, axis: int) -> Any:
-    """Return the running result of a NumPy function of two arguments along an axis.
+def accumulated(xp: Any, function: Any, a: Any, axis: int) -> Any:
+    """Return the running result of a function of two arguments, or a NumPy function's name, along an axis.
 
     NumPy's ufuncs do it themselves. CuPy's do not: there each step combines results twice as far apart (Hillis and
     Steele, "Data parallel algorithms", 1986).
     """
-    ufunc = getattr(xp, function)
+    ufunc = getattr(xp, function) if isinstance(function, str) else function
     if hasattr(ufunc, "accumulate"):
         return ufunc.accumulate(a, axis, a.dtype)
     result = xp.moveaxis(a.copy(), axis, 0)
@@ -124,7 +126,9 @@ class LogCumSumExp(Node):
         self.axis = axis
 
     def forward(self, a: Any) -> Any:
-        return accumulated(array_module(self.where), "logaddexp", a, self.axis)
+        xp = array_module(self.where)
+        function = functools.partial(log_of_sum, xp) if a.dtype.kind == "c" else "logaddexp"
+        return accumulated(xp, function, a, self.axis)
 
     def backward(self, grad: Tensor) -> Tensor:
         """Return g with g[i] = sum over k >= i of grad[k] · exp(a[i] - result[k]), without a large exponential.
@@ -137,7 +141,8 @@ class LogCumSumExp(Node):
         if grad._array.size == 0:
             return grad * 0
         level = result.masked_fill(result.detach() == -float("inf"), 0)
-        decay = (narrow(level, axis, 0, extent - 1) - narrow(level, axis, 1, extent - 1)).clamp(max=0).exp()
+        steps = narrow(level, axis, 0, extent - 1) - narrow(level, axis, 1, extent - 1)
+        decay = (steps if steps.is_complex() else steps.clamp(max=0)).exp()
         decay = cat([decay, _zeros(grad, axis, 1)], axis)
         total, step = grad, 1
         while step < extent:

@@ -142,6 +142,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     require_tensor("polygamma", "input", input)
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
+    refuse_complex("polygamma", input)
     return digamma(input) if n == 0 else Polygamma(n)(to_floating_point(input))
 
 
@@ -235,7 +236,9 @@ def xlogy(input: Any, other: Any) -> Tensor:
 
 def xlog1py(input: Any, other: Any) -> Tensor:
     """Return `input * log1p(other)`, 0 where `input` is 0 and `other` no NaN."""
-    return Xlogy(True)(*floating_operands("xlog1py", input, other))
+    a, b = floating_operands("xlog1py", input, other)
+    refuse_complex("xlog1py", a)
+    return Xlogy(True)(a, b)
 
 
 method(xlogy)

@@ -173,7 +173,7 @@ def cov(
             correction = correction * sum(own * aweights) / sum(own)
     divisor = count - correction
     divisor = divisor.clamp(min=0) if isinstance(divisor, Tensor) else builtins.max(divisor, 0)
-    result = scaled @ centred.mT / divisor
+    result = scaled @ centred.conj().mT / divisor
     return result.squeeze() if input.ndim < 2 else result
 
 
@@ -202,7 +202,10 @@ def corrcoef(input: Tensor) -> Tensor:
     if covariance.ndim == 0:
         return covariance / covariance
     spread = covariance.diagonal().sqrt()
-    return (covariance / spread.unsqueeze(1) / spread).clamp(-1, 1)
+    result = covariance / spread.unsqueeze(1) / spread
+    if result.is_complex():
+        return result.real.clamp(-1, 1) + result.imag.clamp(-1, 1) * 1j
+    return result.clamp(-1, 1)
 
 
 def broadcast_shapes(*shapes: Any) -> Size:

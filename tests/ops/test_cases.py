@@ -29,7 +29,7 @@ def with_dtypes(select=lambda case: True):
 def tensors(case: Case, arrays, requires_grad=False):
     made = [nbtorch.tensor(a) for a in arrays]
     for tensor, spec in zip(made, case.inputs, strict=True):
-        if requires_grad and spec.differentiable and tensor.is_floating_point():
+        if requires_grad and spec.differentiable and (tensor.is_floating_point() or tensor.is_complex()):
             tensor.requires_grad_()
     return made
 
@@ -39,13 +39,13 @@ def outputs(result):
 
 
 def as_numpy(tensor):
-    tensor = tensor.detach().cpu()
+    tensor = tensor.detach().cpu().resolve_conj()
     return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def assert_close(actual, expected, tolerance):
     assert actual.shape == tuple(expected.shape)
-    scale = max(1.0, float(np.abs(expected.astype(np.float64)).max(initial=0, where=np.isfinite(expected))))
+    scale = max(1.0, float(np.abs(expected * 1.0).max(initial=0, where=np.isfinite(expected))))
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -76,13 +76,16 @@ def compare_with_torch(torch, case, dtype, arrays):
     for result, wanted in zip(results, expected, strict=True):
         assert str(result.dtype) == str(wanted.dtype)
         assert result.requires_grad == wanted.requires_grad
-        assert_close(as_numpy(result), wanted.detach().numpy(), tolerance)
+        assert_close(as_numpy(result), as_numpy(wanted), tolerance)
     differentiable = [(r, w) for r, w in zip(results, expected, strict=True) if w.requires_grad]
     if not differentiable:
         return
     generator = np.random.default_rng(1)
     for result, wanted in differentiable:
-        seed = generator.standard_normal(result.shape).astype(as_numpy(result).dtype)
+        seed = generator.standard_normal(result.shape)
+        if result.is_complex():
+            seed = seed + 1j * generator.standard_normal(result.shape)
+        seed = np.asarray(seed).astype(as_numpy(result).dtype)
         result.backward(nbtorch.tensor(seed), retain_graph=True)
         wanted.backward(torch.tensor(seed), retain_graph=True)
     for our, their in zip(ours, theirs, strict=True):
