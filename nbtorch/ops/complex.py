@@ -236,6 +236,6 @@ def _part(read: Any) -> property:
     return property(read, write, doc=read.__doc__)
 
 
-method(_part(real), name="real")
-method(_part(imag), name="imag")
+method(name="real")(_part(real))
+method(name="imag")(_part(imag))
 install_in_place("conj_physical_", conj_physical)
