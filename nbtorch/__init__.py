@@ -70,6 +70,19 @@ from .dtypes import (
     uint32,
     uint64,
 )
+from .legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    set_default_tensor_type,
+)
 from .limits import finfo, iinfo
 from .ops.arithmetic import (
     add,
@@ -152,6 +165,7 @@ from .ops.complex import (
     view_as_complex,
     view_as_real,
 )
+from .ops.conversion import can_cast, is_complex, is_floating_point, is_nonzero, is_signed, is_tensor, result_type
 from .ops.einsum import (
     einsum,
 )

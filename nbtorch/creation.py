@@ -279,6 +279,8 @@ def arange(
         integral = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
         dtype = dtypes.int64 if integral else dtypes.get_default_dtype()
     chosen = dtypes.as_dtype(dtype)
+    if chosen.is_complex:
+        raise NotImplementedError(f"arange: \"arange_cpu\" not implemented for '{chosen.title}'")
     if chosen.category == 1:
         start, end, step = int(start), int(end), int(step)
         if step == 0:

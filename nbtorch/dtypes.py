@@ -144,7 +144,9 @@ def as_dtype(value: Any) -> dtype:
 def promote_types(a: dtype, b: dtype) -> dtype:
     """Return the smallest type that both `a` and `b` promote to."""
     if a is b:
-        return a
+        return as_dtype(a)
+    if a not in _CATEGORY or b not in _CATEGORY:
+        return promote_types(as_dtype(a), as_dtype(b))
     if _CATEGORY[a] != _CATEGORY[b]:
         high, low = (a, b) if _CATEGORY[a] > _CATEGORY[b] else (b, a)
         if low in _LARGE_UNSIGNED and not high.is_floating_point:

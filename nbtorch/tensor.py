@@ -6,6 +6,7 @@ What can be *done* with tensors lives in `nbtorch.ops`; each operation installs 
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,19 +78,10 @@ class Tensor:
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         where = as_device(device)
-        dtype = dtypes.get_default_dtype().numpy
-        if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
-            values = data[0]
-            if isinstance(values, Tensor):
-                if values.dtype.numpy != dtype:
-                    raise TypeError(f"expected {dtypes.get_default_dtype()} (got {values.dtype})")
-                self._array, where = values._array, values._device
-            elif isinstance(values, Size):
-                self._array = allocate(tuple(values), dtype, where)
-            else:
-                self._array = array_module(where).array(values, dtype=dtype)
+        if len(data) == 1 and isinstance(data[0], Tensor):
+            self._array, where = data[0]._array, data[0]._device
         else:
-            self._array = allocate(tuple(int(n) for n in data) if data else (0,), dtype, where)
+            self._array = legacy_array(data, dtypes.get_default_dtype(), where)
         if where is not _cpu:
             self._device = where
 
@@ -647,6 +639,18 @@ def _rebuild(cls: type[Tensor], array: np.ndarray, where: str, requires_grad: bo
         tensor._device = target
     tensor._requires_grad = requires_grad
     return tensor
+
+
+def legacy_array(data: tuple[Any, ...], dtype: dtypes.dtype, where: Device) -> Any:
+    """Make an array as `Tensor(...)` and `FloatTensor(...)` do: of sizes, uninitialised, or of a sequence's values."""
+    if len(data) == 1 and isinstance(data[0], Size):
+        return allocate(tuple(data[0]), dtype.numpy, where)
+    if len(data) == 1 and not hasattr(data[0], "__index__"):
+        if not hasattr(data[0], "__len__"):
+            raise TypeError(f"new(): data must be a sequence (got {type(data[0]).__name__})")
+        values = np.array(data[0])
+        return array_module(where).asarray(quietly(values.astype, dtype.numpy))
+    return allocate(tuple([operator.index(n) for n in data]) if data else (0,), dtype.numpy, where)
 
 
 class CopySlices(Node):

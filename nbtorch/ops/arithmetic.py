@@ -527,6 +527,13 @@ def bitwise_not(input: Tensor) -> Tensor:
     return input._wrap_like(input._xp.invert(input._array))
 
 
+def _invert(self: Tensor) -> Tensor:
+    """Return the bits inverted, or booleans negated, as the operator `~` does."""
+    if self.dtype.category > 1:
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return bitwise_not(self)
+
+
 @method
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether two tensors have the same shape and elements."""
@@ -792,7 +799,7 @@ def _install_operators() -> None:
     for operation in (neg, masked_fill, maximum, minimum, square):
         install_in_place(f"{operation.__name__}_", operation)
     method(neg, name="__neg__")
-    method(bitwise_not, name="__invert__")
+    method(_invert, name="__invert__")
     method(lambda self: self, name="__pos__")
     for alias, operation in {
         "multiply": mul,

@@ -80,6 +80,8 @@ def declare(
     method(function)
 
     def in_place(self: Tensor) -> Tensor:
+        if name == "abs":
+            refuse_complex("abs_", self, error=RuntimeError)  # the result is real
         return self._assign(function(self))
 
     in_place.__name__ = f"{name}_"
