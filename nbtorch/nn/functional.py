@@ -9,7 +9,7 @@ from typing import Any
 from nbtorch.kernels import geometry
 
 from .. import dtypes
-from ..autograd.grad_mode import is_grad_enabled
+from ..autograd.grad_mode import is_grad_enabled, no_grad
 from ..creation import full_like
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
@@ -794,3 +794,57 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     classes = tensor._wrap_like(tensor._xp.arange(num_classes))
     return arithmetic.eq(tensor.unsqueeze(-1), classes).long()
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """Return the input divided by its norms along a dimension.
+
+    Args:
+        input: any shape.
+        p: the order of the norm.
+        dim: a dimension, or several.
+        eps: the least norm that is divided by.
+        out: where to write the result.
+    """
+    require_tensor("normalize", "input", input)
+    result = input / input.norm(p, dim, True).clamp_min(eps)
+    return result if out is None else out.copy_(result)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Return the cosines of the angles between vectors along a dimension.
+
+    Args:
+        x1: any shape.
+        x2: a shape that broadcasts with it.
+        dim: the dimension, counted in the common shape.
+        eps: the least length that is divided by.
+
+    Raises:
+        RuntimeError: the common type is not floating point.
+    """
+    require_tensor("cosine_similarity", "x1", x1)
+    require_tensor("cosine_similarity", "x2", x2)
+    common = dtypes.common_dtype(x1.dtype, x1.ndim, x2.dtype, x2.ndim)
+    if not common.is_floating_point:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {common.name}")
+    units = []
+    for x in broadcast_tensors(to_dtype(x1, common), to_dtype(x2, common)):
+        length = x.norm(2, dim, True).clone()
+        with no_grad():
+            length.clamp_(min=eps)
+        units.append(x / length)
+    return (units[0] * units[1]).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """Return the norms of `x1 - x2 + eps` along the last dimension.
+
+    Args:
+        x1: (*, D).
+        x2: a shape that broadcasts with it.
+        p: the order of the norm.
+        eps: keeps the gradient at equal vectors finite.
+        keepdim: keep the last dimension, with one element.
+    """
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
