@@ -9,16 +9,16 @@ from typing import Any
 from nbtorch.kernels import geometry
 
 from .. import dtypes
-from ..autograd.grad_mode import is_grad_enabled, no_grad
-from ..creation import full_like
+from ..autograd.grad_mode import no_grad
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
-from ..ops.operands import floating_operands, require_same_device, require_tensor, to_dtype
+from ..ops.operands import require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
 from ..ops.shape import broadcast_tensors
 from ..random import numpy_generator
 from ..tensor import Tensor, normalize_dim
+from .loss_functions import *  # noqa: F403
 
 Sizes = int | Sequence[int]
 
@@ -558,230 +558,6 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return input.mul_(mask) if inplace else input * mask
 
 
-def _reduction(name: str, reduction: str, size_average: Any, reduce: Any) -> str:
-    """Return the reduction that is asked for, also by PyTorch's older pair of flags."""
-    if size_average is not None or reduce is not None:
-        if reduce is False:
-            return "none"
-        return "sum" if size_average is False else "mean"
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction: {name} expects 'none', 'mean' or 'sum'")
-    return reduction
-
-
-def _reduced(values: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return values
-    return values.mean() if reduction == "mean" else values.sum()
-
-
-def _weighted(values: Tensor, weight: Tensor, reduction: str) -> Tensor:
-    """Return values times weights, reduced; the mean is divided by the sum of the weights."""
-    values = values * weight
-    return values.sum() / weight.sum() if reduction == "mean" else _reduced(values, reduction)
-
-
-def _paired(name: str, input: Tensor, target: Tensor) -> None:
-    require_tensor(name, "input", input)
-    require_tensor(name, "target", target)
-    if input.shape != target.shape:
-        warnings.warn(
-            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will"
-            " likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def mse_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Return the squared differences, their mean or their sum."""
-    _paired("mse_loss", input, target)
-    reduction = _reduction("mse_loss", reduction, size_average, reduce)
-    a, b = broadcast_tensors(*floating_operands("mse_loss", input, target))
-    if weight is None:
-        return loss.MseLoss(reduction)(a, b)
-    return _weighted(loss.MseLoss("none")(a, b), weight, reduction)
-
-
-def l1_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Return the absolute differences, their mean or their sum."""
-    _paired("l1_loss", input, target)
-    reduction = _reduction("l1_loss", reduction, size_average, reduce)
-    differences = (input - target).abs()
-    return _reduced(differences, reduction) if weight is None else _weighted(differences, weight, reduction)
-
-
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """Return the negative log-likelihood of class indices.
-
-    Args:
-        input: log-probabilities, (N, C, *) or (C,).
-        target: class indices of int64, (N, *) or ().
-        weight: a factor for each class, (C,); the mean is weighted by it.
-        size_average: PyTorch's older form of `reduction`.
-        ignore_index: a target that counts for nothing.
-        reduce: PyTorch's older form of `reduction`.
-        reduction: `"none"`, `"mean"` or `"sum"`.
-
-    Raises:
-        IndexError: a target is outside [0, C).
-        RuntimeError, ValueError: shapes, types or sizes do not fit.
-    """
-    reduction = _reduction("nll_loss", reduction, size_average, reduce)
-    require_tensor("nll_loss", "input", input)
-    require_tensor("nll_loss", "target", target)
-    if input.ndim == 0:
-        raise RuntimeError("nll_loss: input tensor should be 1D or more, got a 0-d tensor")
-    batched = input.ndim > 1
-    x, labels = (input, target) if batched else (input.unsqueeze(0), target.reshape(-1) if target.ndim == 0 else target)
-    _check_class_indices("nll_loss", x, labels, weight, ignore_index)
-    losses = loss.NllLoss(labels._array, ignore_index, None if weight is None else weight._array, reduction)(x)
-    return losses if batched else losses.reshape(())
-
-
-def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> None:
-    require_same_device(name, x, labels)
-    if labels.dtype is not dtypes.int64:
-        raise RuntimeError(f"{name}: expected target to be of type torch.int64 (class indices), got {labels.dtype}")
-    expected = (x.shape[0], *x.shape[2:])
-    if tuple(labels.shape) != expected:
-        if len(labels.shape) and labels.shape[0] != x.shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({labels.shape[0]})."
-            )
-        raise RuntimeError(
-            f"{name}: expected target of shape {expected} for input of shape {tuple(x.shape)},"
-            f" got {tuple(labels.shape)}"
-        )
-    classes = x.shape[1]
-    if weight is not None:
-        if weight.requires_grad and is_grad_enabled():
-            raise RuntimeError(
-                f"{name} is not differentiable with respect to argument 'weight'."
-                " This input cannot have requires_grad True."
-            )
-        if tuple(weight.shape) != (classes,):
-            raise RuntimeError(
-                f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor"
-                f" of shape: {list(weight.shape)}"
-            )
-        if weight.dtype is not x.dtype:
-            raise RuntimeError(f"expected scalar type {x.dtype.name} but found {weight.dtype.name}")
-    array = labels._array
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        wrong = array[((array < 0) | (array >= classes)) & (array != ignore_index)]
-        if wrong.size:
-            raise IndexError(
-                f"Target {int(wrong.ravel()[0])} is out of bounds: {name} expects indices in [0, {classes})"
-            )
-
-
-def cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """Return the cross entropy between scores and classes.
-
-    Args:
-        input: scores (logits), (N, C, *) or (C,).
-        target: class indices of int64, (N, *) or (); or class probabilities of the input's shape and type.
-        weight: a factor for each class, (C,).
-        size_average: PyTorch's older form of `reduction`.
-        ignore_index: a class index that counts for nothing.
-        reduce: PyTorch's older form of `reduction`.
-        reduction: `"none"`, `"mean"` or `"sum"`.
-        label_smoothing: in [0, 1]: how much of the target is spread evenly over all classes.
-
-    Raises:
-        IndexError: a class index is outside [0, C).
-        RuntimeError, ValueError: shapes, types or sizes do not fit.
-    """
-    reduction = _reduction("cross_entropy", reduction, size_average, reduce)
-    require_tensor("cross_entropy", "input", input)
-    require_tensor("cross_entropy", "target", target)
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    if not input.is_floating_point():
-        raise RuntimeError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
-    axis = 0 if input.ndim == 1 else 1
-    log_probabilities = log_softmax(input, axis)
-    if target.shape == input.shape and target.is_floating_point():
-        return _soft_cross_entropy(log_probabilities, target, weight, reduction, label_smoothing, axis)
-    if target.is_floating_point():
-        raise RuntimeError(
-            f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
-            f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
-        )
-    hard = nll_loss(log_probabilities, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if not label_smoothing:
-        return hard
-    smooth = _smooth_loss(log_probabilities, target, weight, ignore_index, reduction, axis)
-    share = label_smoothing / input.shape[axis]
-    return hard * (1 - label_smoothing) + smooth * share
-
-
-def _per_class(weight: Tensor, like: Tensor, axis: int) -> Tensor:
-    """Return class weights in a shape that broadcasts along the class axis."""
-    return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1))
-
-
-def _smooth_loss(
-    log_probabilities: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, axis: int
-) -> Tensor:
-    """Return the loss against all classes alike, reduced as the hard loss is."""
-    weighted = log_probabilities if weight is None else log_probabilities * _per_class(weight, log_probabilities, axis)
-    losses = (-weighted.sum(axis)).masked_fill(target == ignore_index, 0)
-    if reduction != "mean":
-        return _reduced(losses, reduction)
-    kept: Any = target != ignore_index
-    if weight is None:
-        return losses.sum() / kept.sum()
-    return losses.sum() / weight[target.masked_fill(~kept, 0)].masked_fill(~kept, 0).sum()
-
-
-def _soft_cross_entropy(
-    log_probabilities: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
-) -> Tensor:
-    classes = log_probabilities.shape[axis]
-    if smoothing:
-        target = target * (1 - smoothing) + full_like(target, smoothing / classes)
-    products = log_probabilities * target
-    if weight is not None:
-        products = products * _per_class(weight, products, axis)
-    losses = -products.sum(axis)
-    if reduction == "mean":
-        return losses.sum() / max(log_probabilities.numel() // classes, 1)
-    return _reduced(losses, reduction)
-
-
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Return class indices as rows of zeros with a one, int64, in a new last dimension."""
     if tensor.dtype is not dtypes.int64:
@@ -835,16 +611,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             length.clamp_(min=eps)
         units.append(x / length)
     return (units[0] * units[1]).sum(dim)
-
-
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """Return the norms of `x1 - x2 + eps` along the last dimension.
-
-    Args:
-        x1: (*, D).
-        x2: a shape that broadcasts with it.
-        p: the order of the norm.
-        eps: keeps the gradient at equal vectors finite.
-        keepdim: keep the last dimension, with one element.
-    """
-    return (x1 - x2 + eps).norm(p, -1, keepdim)
