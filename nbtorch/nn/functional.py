@@ -12,6 +12,7 @@ from .. import dtypes
 from ..autograd.grad_mode import no_grad
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
+from ..ops.fold import Blocks, Fold, Unfold
 from ..ops.operands import require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
@@ -611,3 +612,329 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             length.clamp_(min=eps)
         units.append(x / length)
     return (units[0] * units[1]).sum(dim)
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Rearrange (*, C · r², H, W) to (*, C, H · r, W · r).
+
+    Raises:
+        RuntimeError: fewer than 3 dimensions, a factor that is not positive, or channels that it does not divide.
+    """
+    require_tensor("pixel_shuffle", "input", input)
+    *lead, channels, height, width = _image_shape("pixel_shuffle", input, "upscale_factor", upscale_factor)
+    r = upscale_factor
+    if channels % (r * r):
+        raise RuntimeError(
+            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor={r}"
+            f", but input.size(-3)={channels} is not"
+        )
+    split = input.reshape((*lead, channels // (r * r), r, r, height, width))
+    n = len(lead)
+    order = (*range(n + 1), n + 3, n + 1, n + 4, n + 2)
+    return split.permute(order).reshape((*lead, channels // (r * r), height * r, width * r))
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Rearrange (*, C, H · r, W · r) to (*, C · r², H, W).
+
+    Raises:
+        RuntimeError: fewer than 3 dimensions, a factor that is not positive, or extents that it does not divide.
+    """
+    require_tensor("pixel_unshuffle", "input", input)
+    *lead, channels, height, width = _image_shape("pixel_unshuffle", input, "downscale_factor", downscale_factor)
+    r = downscale_factor
+    if height % r or width % r:
+        raise RuntimeError(
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor={r}, but got"
+            f" {height} and {width}"
+        )
+    split = input.reshape((*lead, channels, height // r, r, width // r, r))
+    n = len(lead)
+    order = (*range(n + 1), n + 2, n + 4, n + 1, n + 3)
+    return split.permute(order).reshape((*lead, channels * r * r, height // r, width // r))
+
+
+def _image_shape(name: str, input: Tensor, argument: str, factor: Any) -> tuple[int, ...]:
+    """Check the input and the factor of pixel (un)shuffling; return the input's shape."""
+    if isinstance(factor, bool) or not hasattr(factor, "__index__"):
+        raise TypeError(f"{name}(): argument '{argument}' must be int, not {type(factor).__name__}")
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"{name} expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if factor <= 0:
+        raise RuntimeError(f"{name} expects a positive {argument}, but got {factor}")
+    return tuple(input.shape)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Rearrange the channels of (N, C, *): of each of the groups the first, then of each the second, and so on.
+
+    Raises:
+        RuntimeError: fewer than 3 dimensions, a number of groups that is not positive or does not divide C.
+    """
+    require_tensor("channel_shuffle", "input", input)
+    if input.ndim < 3:
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
+    if groups <= 0:
+        raise RuntimeError(f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
+    channels = input.shape[1]
+    if channels % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups."
+        )
+    split = input.reshape((input.shape[0], groups, channels // groups, *input.shape[2:]))
+    return split.transpose(1, 2).reshape(tuple(input.shape))
+
+
+def _pair(operation: str, argument: str, value: Any, least: int) -> tuple[int, int]:
+    """Return an int or two as two, and refuse those below `least`."""
+    values = extents(operation, argument, value, 2)
+    if min(values) < least:
+        raise RuntimeError(f"{operation}: {argument} must be at least {least}, but got {values}")
+    return values[0], values[1]
+
+
+def _blocks(
+    operation: str, size: tuple[int, int], kernel_size: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Blocks:
+    blocks = Blocks(
+        size,
+        _pair(operation, "kernel_size", kernel_size, 1),
+        _pair(operation, "dilation", dilation, 1),
+        _pair(operation, "padding", padding, 0),
+        _pair(operation, "stride", stride, 1),
+    )
+    if min(blocks.count) < 1:
+        raise RuntimeError(
+            f"{operation}: the array of sliding blocks for spatial size {size}, kernel_size={blocks.kernel},"
+            f" dilation={blocks.dilation}, padding={blocks.padding}, stride={blocks.stride} would be {blocks.count},"
+            " which is too small (non-positive)"
+        )
+    return blocks
+
+
+def unfold(input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
+    """Return the sliding blocks of images as columns.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        kernel_size: extents of a block, an int or (kH, kW).
+        dilation: distance between a block's elements.
+        padding: zeros added on both sides.
+        stride: step of the blocks.
+
+    Returns:
+        (N, C · kH · kW, L), L the number of blocks, or without N.
+
+    Raises:
+        RuntimeError: another rank, or no blocks.
+    """
+    require_tensor("unfold", "input", input)
+    if input.ndim < 3:
+        raise IndexError(f"unfold: expected input of 3 or 4 dimensions, got shape {tuple(input.shape)}")
+    if input.ndim > 4 or 0 in input.shape[-3:]:
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input,"
+            f" but got: {list(input.shape)}"
+        )
+    blocks = _blocks("unfold", (input.shape[-2], input.shape[-1]), kernel_size, dilation, padding, stride)
+    if input.ndim == 3:
+        return Unfold(blocks)(input.unsqueeze(0)).squeeze(0)
+    return Unfold(blocks)(input)
+
+
+def fold(
+    input: Tensor, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
+) -> Tensor:
+    """Sum blocks, given as columns, to images; the adjoint of `unfold`.
+
+    Args:
+        input: (N, C · kH · kW, L) or (C · kH · kW, L).
+        output_size: extents of the images, an int or (H, W).
+        kernel_size: extents of a block, an int or (kH, kW).
+        dilation: distance between a block's elements.
+        padding: elements cut off on both sides.
+        stride: step of the blocks.
+
+    Returns:
+        (N, C, H, W), or without N.
+
+    Raises:
+        RuntimeError: another rank, or numbers of rows or columns that do not fit.
+    """
+    require_tensor("fold", "input", input)
+    if input.ndim not in (2, 3) or 0 in input.shape[-2:]:
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for"
+            f" input, but got: {list(input.shape)}"
+        )
+    blocks = _blocks("fold", _pair("fold", "output_size", output_size, 1), kernel_size, dilation, padding, stride)
+    rows, columns = input.shape[-2:]
+    if rows % (blocks.kernel[0] * blocks.kernel[1]):
+        raise RuntimeError(
+            f"fold: expected size of input's dimension 1 to be divisible by the product of kernel_size={blocks.kernel},"
+            f" but got {rows}"
+        )
+    if columns != blocks.count[0] * blocks.count[1]:
+        raise RuntimeError(
+            f"fold: expected size of input's last dimension to match the number of sliding blocks"
+            f" {blocks.count[0]} * {blocks.count[1]}, but got {columns}"
+        )
+    if input.ndim == 2:
+        return Fold(blocks)(input.unsqueeze(0)).squeeze(0)
+    return Fold(blocks)(input)
+
+
+def _require_probability(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _kept(input: Tensor, p: float, by_channel: bool) -> Tensor:
+    """Return ones with probability 1 - p and zeros, for each element or for each channel of (N, C, *)."""
+    shape = (*input.shape[:2], *[1] * (input.ndim - 2)) if by_channel else tuple(input.shape)
+    return input._like_array(numpy_generator(None).random(shape) >= p)
+
+
+def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+    """Drop whole channels of (N, C, *)."""
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if input.ndim < 2:
+        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {input.ndim}")
+    mask = _kept(input, p, True)
+    if p < 1:
+        mask = mask / (1 - p)
+    return input.mul_(mask) if inplace else input * mask
+
+
+def _warn_of_rank(name: str, input: Tensor, expected: str) -> None:
+    warnings.warn(
+        f"{name}: Received a {input.ndim}-D input, which is deprecated and will result in an error in a future release."
+        f" Please use dropout instead: {name} provides channel-wise dropout on inputs of {expected}.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero channels of (N, C, L) or (C, L) with probability `p` and scale the others by `1 / (1 - p)`.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+        RuntimeError: another rank.
+    """
+    _require_probability(p)
+    if input.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input")
+    return _unbatched(input, input.ndim == 2, p, training, inplace)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero channels of (N, C, H, W), or (with a warning) of (N, C, L), and scale the others by `1 / (1 - p)`.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+    """
+    _require_probability(p)
+    if input.ndim not in (3, 4):
+        _warn_of_rank("dropout2d", input, "3 or 4 dimensions")
+    if input.ndim == 3:
+        warnings.warn(
+            "dropout2d: Received a 3D input, which is taken as (N, C, L). A future release will take it as (C, H, W),"
+            " without a batch dimension: please switch to using dropout1d instead.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return _feature_dropout(input, p, training, inplace)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero channels of (N, C, D, H, W) or (C, D, H, W) with probability `p` and scale the others by `1 / (1 - p)`.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+    """
+    _require_probability(p)
+    if input.ndim not in (4, 5):
+        _warn_of_rank("dropout3d", input, "4 or 5 dimensions")
+    return _unbatched(input, input.ndim != 5, p, training, inplace)
+
+
+def _unbatched(input: Tensor, without_batch: bool, p: float, training: bool, inplace: bool) -> Tensor:
+    if not without_batch:
+        return _feature_dropout(input, p, training, inplace)
+    result = _feature_dropout(input.unsqueeze(0), p, training, inplace)
+    return input if inplace else result.squeeze(0)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Set elements to SELU's negative limit with probability `p`, then scale and shift so that mean and variance stay.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+    """
+    _require_probability(p)
+    return _alpha_dropout(input, p, training, inplace, False)
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Do as `alpha_dropout` with whole channels of (N, C, *).
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+        RuntimeError: fewer than 2 dimensions.
+    """
+    _require_probability(p)
+    return _alpha_dropout(input, p, training, inplace, True)
+
+
+def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, by_channel: bool) -> Tensor:
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if by_channel and input.ndim < 2:
+        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {input.ndim}")
+    if p == 1:
+        return input.mul_(0) if inplace else input * 0
+    limit = -1.7580993408473766  # of SELU, for large negative numbers
+    scale = 1 / ((limit * limit * p + 1) * (1 - p)) ** 0.5
+    kept = _kept(input, p, by_channel)
+    shift = (kept - (1 - p)) * (limit * scale)
+    return input.mul_(kept * scale).add_(shift) if inplace else input * (kept * scale) + shift
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `input1 @ weight[k] @ input2 + bias[k]` for each k.
+
+    Args:
+        input1: (*, I).
+        input2: (*, J).
+        weight: (O, I, J).
+        bias: (O,) or None.
+
+    Returns:
+        (*, O).
+
+    Raises:
+        RuntimeError: shapes that do not fit.
+    """
+    if weight.ndim != 3 or input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            "bilinear(): expected inputs alike but for their last dimension and a weight of 3 dimensions, got"
+            f" {tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(weight.shape)}"
+        )
+    for number, x in ((1, input1), (2, input2)):
+        if x.shape[-1] != weight.shape[number]:
+            raise RuntimeError(
+                f"bilinear(): input{number} size does not match weight size: got {x.shape[-1]} but expected"
+                f" {weight.shape[number]}"
+            )
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {tuple(bias.shape)} but expected {weight.shape[0]}"
+        )
+    rows, columns = input1.reshape(-1, weight.shape[1]), input2.reshape(-1, weight.shape[2])
+    halfway = (rows @ weight).transpose(0, 1)  # (batch, O, J)
+    result = (halfway @ columns.unsqueeze(2)).squeeze(2).reshape((*input1.shape[:-1], weight.shape[0]))
+    return result if bias is None else result + bias
