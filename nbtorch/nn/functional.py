@@ -12,6 +12,7 @@ from .. import dtypes
 from ..autograd.grad_mode import no_grad
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
+from ..ops.embedding import Embedding
 from ..ops.fold import Blocks, Fold, Unfold
 from ..ops.operands import require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
@@ -938,3 +939,62 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     halfway = (rows @ weight).transpose(0, 1)  # (batch, O, J)
     result = (halfway @ columns.unsqueeze(2)).squeeze(2).reshape((*input1.shape[:-1], weight.shape[0]))
     return result if bias is None else result + bias
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Return rows of a table.
+
+    Args:
+        input: row numbers, int32 or int64 of any shape.
+        weight: the table, (V, D).
+        padding_idx: a row that gets no gradient; negative numbers count from the end.
+        max_norm: rows that are picked and longer are first scaled down to this norm, in place.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is picked.
+        sparse: accepted for PyTorch's sake; gradients are dense.
+
+    Returns:
+        (*, D).
+
+    Raises:
+        IndexError: a row number outside of the table.
+        RuntimeError: another type of row numbers, or a table that is no matrix.
+        AssertionError: `padding_idx` lies outside of the table.
+    """
+    require_tensor("embedding", "input", input)
+    require_tensor("embedding", "weight", weight)
+    if padding_idx is not None:
+        if not -weight.size(0) <= padding_idx < weight.size(0):
+            raise AssertionError(
+                f"Padding_idx must be within num_embeddings: expected it in [-{weight.size(0)}, {weight.size(0)}),"
+                f" got {padding_idx}"
+            )
+        padding_idx %= weight.size(0)
+    if weight.ndim != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {tuple(weight.shape)}")
+    if input.dtype not in (dtypes.int32, dtypes.int64):
+        raise RuntimeError(f"embedding: expected indices of type torch.int64 or torch.int32, got {input.dtype}")
+    require_same_device("embedding", weight, input)
+    indices = input._array
+    if indices.size and (indices.min() < 0 or indices.max() >= weight.size(0)):
+        raise IndexError(f"embedding: index out of range in self: expected indices in [0, {weight.size(0)})")
+    if max_norm is not None and indices.size:
+        _shorten_rows(weight, indices, max_norm, norm_type)
+    return Embedding(indices, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)(weight)
+
+
+def _shorten_rows(weight: Tensor, indices: Any, max_norm: float, norm_type: float) -> None:
+    """Scale rows of a table down to a norm, in place."""
+    picked = weight._wrap_like(weight._xp.unique(indices))
+    with no_grad():
+        rows = weight.detach()[picked]
+        norms = rows.norm(norm_type, 1, True)
+        weight[picked] = arithmetic.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)

@@ -34,6 +34,7 @@ from .loss import (
 from .module import Module
 from .pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from .shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from .sparse import Embedding
 
 __all__ = [
     "AlphaDropout",
@@ -55,6 +56,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
