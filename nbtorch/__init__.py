@@ -457,3 +457,4 @@ from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip
+from . import func as func  # isort: skip

@@ -14,7 +14,7 @@ LAYERS = [
     ("nbtorch/autograd", "nbtorch/tensor"),
     ("nbtorch/ops",),
     ("nbtorch/creation", "nbtorch/random", "nbtorch/printing"),
-    ("nbtorch/nn/functional",),
+    ("nbtorch/nn/functional", "nbtorch/nn/loss_functions"),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),
 ]
