@@ -62,7 +62,7 @@ def test_products(name, function, inputs):
         v = _vector(t, name, func, x, kind)
         return getattr(t.autograd.functional, name)(func, x, v, create_graph=create_graph, strict=strict)
 
-    for options in itertools.product((False, True), (False, True), ("none", "match", "wrong")):
+    for options in ((False, False, "none"), (False, True, "match"), (True, True, "match"), (True, False, "wrong")):
         assert_same(lambda t, options=options: program(t, *options))
 
 
@@ -74,20 +74,21 @@ def test_matrices(function, inputs):
         compute = getattr(t.autograd.functional, name)
         return compute(lambda *arguments: FUNCTIONS[function](t, *arguments), x, create_graph, strict, *options)
 
-    for name, create_graph, strict, options in itertools.product(
-        ("jacobian", "hessian"), (False, True), (False, True), ((), (True,), (False, "forward-mode"), (False, "other"))
-    ):
+    flags = ((False, False, ()), (False, True, ()), (True, True, ()), (True, False, (True,)))
+    flags += ((False, False, (False, "forward-mode")), (False, False, (False, "other")))
+    for name, (create_graph, strict, options) in itertools.product(("jacobian", "hessian"), flags):
         assert_same(lambda t, arguments=(name, create_graph, strict, options): program(t, *arguments))
 
 
 def test_the_forward_strategy_gives_the_same_jacobian():
-    def program(t):
-        x, y = t.tensor([1.0, 2.0]), t.tensor([[0.5], [2.0]])
-        return t.autograd.functional.jacobian(
-            lambda a, b: (a * b, b.exp(), t.ones(2)), (x, y), vectorize=True, strategy="forward-mode"
-        )
+    inputs = (nbtorch.tensor([1.0, 2.0]), nbtorch.tensor([[0.5], [2.0]]))
 
-    assert_same(program)
+    def function(a, b):
+        return a * b, b.exp(), nbtorch.ones(2)
+
+    columns = nbtorch.autograd.functional.jacobian(function, inputs, vectorize=True, strategy="forward-mode")
+    rows = nbtorch.autograd.functional.jacobian(function, inputs)
+    assert all(nbtorch.equal(a, b) for x, y in zip(columns, rows, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_results_can_be_differentiated_again():
