@@ -20,6 +20,8 @@ from .autograd import enable_grad as enable_grad
 from .autograd import inference_mode as inference_mode
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
+from .autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from .autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled
 from .autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from .autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from .creation import (
@@ -412,9 +414,10 @@ from .random import (
 )
 from .serialization import load as load
 from .serialization import save as save
-from .tensor import Size, Tensor
+from .tensor import Size, Tensor, is_inference
 
 from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip
+from . import utils as utils  # isort: skip
