@@ -16,7 +16,7 @@ import numpy as np
 from . import dtypes
 from .autograd import engine
 from .autograd.grad_mode import enable_grad, observers, state
-from .autograd.graph import Edge, InferenceTensorError, Node, edge_of
+from .autograd.graph import Edge, Node, edge_of
 from .device import CPU, allocate, array_module, as_device, pool
 from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
@@ -54,23 +54,23 @@ class _NoCounter(list):
     """Stands for the version counter that tensors made in `inference_mode` do not have."""
 
     def __getitem__(self, index: Any) -> Any:
-        raise InferenceTensorError("Inference tensors do not track version counter.")
+        raise RuntimeError("Inference tensors do not track version counter.")
 
 
 INFERENCE = _NoCounter()
 
 _CLARIFY = (
-    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the"
-    " view and the inplace either both inside the {} block (if you don't want the inplace to be tracked) or both outside"
-    " (if you want the inplace to be tracked)."
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both"
+    " the view and the inplace either both inside the {} block (if you don't want the inplace to be tracked) or both"
+    " outside (if you want the inplace to be tracked)."
 )
 _FORBIDDEN = {  # the mode in which a view was made, if that is the reason, and the reason
     "no_grad": ("no_grad mode", _CLARIFY.format("no_grad")),
     "inference": ("inference mode", _CLARIFY.format("inference_mode")),
     "several": (
         "",
-        "This view is the output of a function that returns multiple views. Such functions do not allow the output views"
-        " to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output"
+        " views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
     ),
     "function": (
         "",
@@ -363,7 +363,8 @@ class Tensor:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._device != self._device:
                 raise RuntimeError(
-                    f"assigned grad has data located on a different device: expected {self._device}, got {value._device}"
+                    f"assigned grad has data located on a different device: expected {self._device},"
+                    f" got {value._device}"
                 )
             expected = self._grad_dtype or self.dtype
             if expected not in ("any", value.dtype):

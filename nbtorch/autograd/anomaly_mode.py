@@ -163,8 +163,8 @@ def _warn_of(node: Node) -> None:
             )
             return
         warnings.warn(
-            f"\n\nPrevious calculation was induced by {parent.name}. Traceback of forward call that induced the previous"
-            f" calculation:\n{''.join(stack)}",
+            f"\n\nPrevious calculation was induced by {parent.name}. Traceback of forward call that induced the"
+            f" previous calculation:\n{''.join(stack)}",
             stacklevel=4,
         )
         parent = parent.metadata.get("parent_")

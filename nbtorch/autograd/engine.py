@@ -45,8 +45,8 @@ def backward(
         warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
         if grad_tensors is not None:
             raise RuntimeError(
-                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use"
-                " `grad_tensors`."
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only"
+                " use `grad_tensors`."
             )
         grad_tensors = grad_variables
     targets = None if inputs is None else _accumulating(_as_tuple(inputs))
@@ -59,7 +59,7 @@ def backward(
         accumulate(leaf, gradient, fresh, create_graph)
 
 
-def _accumulating(targets: tuple[Any, ...]) -> list[Edge]:
+def _accumulating(targets: tuple[Any, ...]) -> list[Edge | None]:
     """Return the edges to tensors into whose `.grad` backward is to accumulate."""
     if not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
@@ -162,14 +162,16 @@ def _batched(
     batches = _gradients_for(outputs, grad_outputs)
     for i, (output, batch) in enumerate(zip(outputs, batches, strict=True)):
         if batch is None:
-            raise RuntimeError("grad can be implicitly created only for scalar outputs: is_grads_batched needs gradients")
+            raise RuntimeError(
+                "grad can be implicitly created only for scalar outputs: is_grads_batched needs gradients"
+            )
         output = output._like if isinstance(output, GradientEdge) else output
         if output is not None and (batch.shape[1:] != output.shape or not batch.ndim):
             raise RuntimeError(
                 "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch"
                 " dimension. The sizes of the remaining dimensions are expected to match the shape of corresponding"
-                f" output, but a mismatch was detected: grad_output[{i}] has a shape of {batch.shape[1:]} and output[{i}]"
-                f" has a shape of {output.shape}."
+                f" output, but a mismatch was detected: grad_output[{i}] has a shape of {batch.shape[1:]} and "
+                f"output[{i}] has a shape of {output.shape}."
             )
     count = batches[0].shape[0]
     rows = []

@@ -112,7 +112,7 @@ class FunctionNode(Node):
         self._saved, self._versions = tuple(saved), versions_of(saved)
         ctx._to_save = ()
         if observers.count:
-            self.show(results)
+            self.reveal(results)
 
     @property
     def _raw_saved_tensors(self) -> tuple[SavedTensor, ...]:
@@ -206,6 +206,7 @@ class Function:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse the style of functions with a state."""
         raise RuntimeError(
             "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd"
             " function with static forward method, and call apply."

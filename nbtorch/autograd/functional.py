@@ -223,7 +223,9 @@ def vhp(
         )
     with set_grad_enabled(create_graph or state.enabled):
         products = _gradients(gradient, arguments, vector, create_graph)
-        products = _without_gaps(products, arguments, strict, create_graph, "The jacobian of the user-provided function")
+        products = _without_gaps(
+            products, arguments, strict, create_graph, "The jacobian of the user-provided function"
+        )
     return _finished((output,), create_graph)[0], _packed(_finished(products, create_graph), several_inputs)
 
 
@@ -300,8 +302,8 @@ def _call(func: Callable[..., Any], arguments: Tensors, function: str, strict: b
     for i, output in enumerate(outputs):
         if strict and not output.requires_grad:
             raise RuntimeError(
-                f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in a"
-                " differentiable manner from the input when running in strict mode."
+                f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in"
+                " a differentiable manner from the input when running in strict mode."
             )
     return several, outputs
 

@@ -55,16 +55,13 @@ def edge_of(x: Tensor) -> Edge | None:
     return (x, 0) if x._grad_fn is None else (x._grad_fn, x._output_nr)
 
 
-class InferenceTensorError(RuntimeError):
-    """Autograd was to look at a tensor that was made in `inference_mode`."""
-
-
 class NodeName(str):
     """The name of a node: text, and also what PyTorch's `grad_fn.name()` returns."""
 
     __slots__ = ()
 
     def __call__(self) -> str:
+        """Return the name as plain text."""
         return str(self)
 
 
@@ -177,9 +174,9 @@ class Node:
                 if number:
                     output._output_nr = number
         if observers.count:
-            self.show(outputs)
+            self.reveal(outputs)
 
-    def show(self, outputs: Sequence[Tensor]) -> None:
+    def reveal(self, outputs: Sequence[Tensor]) -> None:
         """Let hooks on saved tensors and anomaly detection see this node, which was just recorded."""
         if anomaly_mode.mode.enabled:
             anomaly_mode.remember(self)
@@ -207,7 +204,7 @@ class Node:
         self._saved = tuple(saved)
         try:
             self._versions = tuple([0 if s is None else s._version for s in saved])
-        except InferenceTensorError:
+        except RuntimeError:
             versions_of(saved)
 
     def connect(self, inputs: Sequence[Tensor]) -> None:
@@ -289,7 +286,7 @@ class Node:
         return add_hook(self, "_hooks", hook)
 
     def __getattr__(self, attribute: str) -> Any:
-        """Return a saved tensor by PyTorch's name, `_saved_self` or `_saved_result`, or the handle `_raw_saved_self`."""
+        """Return a saved tensor by PyTorch's name, such as `_saved_self`, or its handle, such as `_raw_saved_self`."""
         for prefix in ("_saved_", "_raw_saved_"):
             position = self._saved_names.get(attribute.removeprefix(prefix)) if attribute.startswith(prefix) else None
             if position is not None:
@@ -354,7 +351,7 @@ class GradientEdge(NamedTuple("_GradientEdge", [("node", Node), ("output_nr", in
     def edge(self) -> Edge:
         """The same place as the edges of nodes have it."""
         leaf = isinstance(self.node, AccumulateGrad)
-        return (self.node.variable, 0) if leaf else (self.node, self.output_nr)  # type: ignore[attr-defined]
+        return (self.node.variable, 0) if leaf else (self.node, self.output_nr)
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
@@ -400,9 +397,12 @@ def register_multi_grad_hook(
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    edges = [tensor._edge() for tensor in tensors]
-    if None in edges:
-        raise AssertionError(f"Expected every tensor to require a gradient, number {edges.index(None)} does not")
+    edges: list[Edge] = []
+    for position, tensor in enumerate(tensors):
+        edge = edge_of(tensor)
+        if edge is None:
+            raise AssertionError(f"Expected every tensor to require a gradient, number {position} does not")
+        edges.append(edge)
     hook = _MultiGradHook(edges, fn, mode)
     handles = [tensor.register_hook(functools.partial(hook, position)) for position, tensor in enumerate(tensors)]
     return RemovableHandles(handles)
@@ -481,7 +481,7 @@ def versions_of(saved: Sequence[Any]) -> tuple[int, ...]:
     """Return the versions of what is being saved for backward; a RuntimeError for tensors of `inference_mode`."""
     try:
         return tuple([0 if s is None else s._version for s in saved])
-    except InferenceTensorError:
+    except RuntimeError:
         raise RuntimeError(
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in"
             " computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use"

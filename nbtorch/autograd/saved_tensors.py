@@ -35,8 +35,8 @@ class Packed:
             self.value = pack(tensor)
         if version != tensor._version:
             raise RuntimeError(
-                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot"
-                " be modified by in-place operations as this can lead to unexpected side-effects: clone() them first."
+                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook"
+                " cannot be modified by in-place operations as this can lead to unexpected side-effects: clone() them."
             )
 
     def unpack(self, node: Node) -> Tensor:

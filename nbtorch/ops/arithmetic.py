@@ -93,7 +93,7 @@ class Ufunc(Binary):
                     self._save((a, b), (result,))
                 result._requires_grad, result._grad_fn = True, self
                 if observers.count:
-                    self.show((result,))
+                    self.reveal((result,))
         elif observers.count and state.inference:
             result._mark_inference()
         return result

@@ -26,7 +26,7 @@ class Slice(View):
         self.index, self._name = index, name
 
     @property
-    def name(self) -> NodeName:  # type: ignore[override]
+    def name(self) -> NodeName:
         """The last operation that PyTorch takes this index apart into."""
         return NodeName(self._name or _last_step(self.index, self.shape))
 

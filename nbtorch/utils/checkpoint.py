@@ -1,9 +1,9 @@
 """Checkpointing of activations: part of a model is computed again in backward instead of keeping what it saved.
 
 `checkpoint(function, *args)` runs `function` as usual, but its intermediate results are not kept for backward. The
-variant without reentrance, recommended, records the ordinary graph and leaves a slot in place of each saved tensor; when
-backward first asks for one, the function runs again and fills them all. The reentrant variant runs the function without
-recording, as one node whose backward runs it again with recording and calls backward on that.
+variant without reentrance, recommended, records the ordinary graph and leaves a slot in place of each saved tensor;
+when backward first asks for one, the function runs again and fills them all. The reentrant variant runs the function
+without recording, as one node whose backward runs it again with recording and calls backward on that.
 
 Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016), https://arxiv.org/abs/1604.06174
 """
@@ -54,7 +54,7 @@ def checkpoint(
         use_reentrant: which variant; to be given. The reentrant one works with `backward()` only (not with `grad` or
             `inputs`), needs an argument that requires a gradient, and does not see keyword arguments.
         context_fn: returns the contexts in which the function runs, the first time and again.
-        determinism_check: "default" compares the shapes, types and devices of what is saved both times, "none" does not.
+        determinism_check: "default" compares the shapes, types and devices of what is saved each time, "none" not.
         debug: accepted for PyTorch's signature.
         early_stop: end the second run as soon as everything needed has been computed.
         **kwargs: `preserve_rng_state` (default True: the second run sees the same random numbers), and for the variant
@@ -80,9 +80,7 @@ def checkpoint(
             raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
         return CheckpointFunction.apply(function, preserve, *args)
     if determinism_check not in _DETERMINISM_CHECKS:
-        raise ValueError(
-            f"determinism_check should be one of {list(_DETERMINISM_CHECKS)}, but got {determinism_check}"
-        )
+        raise ValueError(f"determinism_check should be one of {list(_DETERMINISM_CHECKS)}, but got {determinism_check}")
     forward_context, again_context = context_fn()
     if not is_grad_enabled():
         with forward_context:
@@ -184,7 +182,7 @@ class _Slot:
         self.value: Tensor | None = None
 
 
-class _Stop(Exception):  # noqa: N818 - no error: it ends a run
+class _Stop(Exception):
     """All that backward needs has been computed again."""
 
 
@@ -224,7 +222,7 @@ class _Run:
         self.tensors._saved = tuple([args[i] for i in self.positions])
         self.tensors._versions = versions_of(self.tensors._saved)
         if observers.count:
-            self.tensors.show(())
+            self.tensors.reveal(())
 
     def leave_slot(self, tensor: Tensor) -> _Slot:
         """Pack a saved tensor, the first time."""
@@ -238,17 +236,17 @@ class _Run:
         if state.walk is None or self.walk() is not state.walk:
             values = self._again()
             for reference, value in zip(self.slots, values, strict=True):
-                filled = reference()
-                if filled is not None:
-                    filled.value = value
+                known = reference()
+                if known is not None:
+                    known.value = value
             if state.walk is not None:
                 self.walk = weakref.ref(state.walk)
                 state.walk.at_end.append(self._clear)
-        value = slot.value
-        assert value is not None
+        result = slot.value
+        assert result is not None
         if state.walk is None:
             self._clear()
-        return value
+        return result
 
     def _clear(self) -> None:
         for reference in self.slots:
@@ -266,7 +264,8 @@ class _Run:
         def collect(tensor: Tensor) -> Tensor:
             if len(values) == len(self.slots):
                 raise CheckpointError(
-                    "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward pass."
+                    "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original"
+                    " forward pass."
                 )
             values.append(tensor.detach())
             if self.complete and self.early_stop and len(values) == len(self.slots):
@@ -288,7 +287,8 @@ class _Run:
         """Raise unless the same was saved as the first time."""
         if len(values) != len(self.slots):
             raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and recomputation.\n"
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and"
+                " recomputation.\n"
                 f"Number of tensors saved during forward: {len(self.slots)}\n"
                 f"Number of tensors saved during recomputation: {len(values)}."
             )
@@ -299,8 +299,8 @@ class _Run:
         ]
         if different:
             raise CheckpointError(
-                "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during the forward"
-                f" pass.\n{''.join(different)}"
+                "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than"
+                f" during the forward pass.\n{''.join(different)}"
             )
 
 
@@ -313,9 +313,7 @@ def check_backward_validity(inputs: Iterable[Any]) -> None:
 def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return tensors outside the graph, requiring gradients as before; other values as they are."""
     if not isinstance(inputs, tuple):
-        raise RuntimeError(
-            f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}"
-        )
+        raise RuntimeError(f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}")
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
 
 
@@ -339,9 +337,9 @@ class CheckpointFunction(Function):
         """Run the function again with recording, and go backward through that."""
         if state.walk is not None and state.walk.partial:
             raise RuntimeError(
-                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs` parameter to"
-                " .backward(). To resolve this error, you can either set use_reentrant=False, or call .backward()"
-                " without passing the `inputs` argument."
+                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs`"
+                " parameter to .backward(). To resolve this error, you can either set use_reentrant=False, or call"
+                " .backward() without passing the `inputs` argument."
             )
         arguments = list(ctx.others)
         for position, tensor in zip(ctx.positions, ctx.saved_tensors, strict=True):
