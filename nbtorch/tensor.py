@@ -635,6 +635,7 @@ class Tensor:
         self._array[...] = result._array
         self._bump_version()
         if node is not None:
+            node.move_output(self)
             self._rebase(node, result._output_nr)
         else:
             self._forget("FillBackward0")

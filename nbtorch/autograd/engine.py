@@ -286,11 +286,11 @@ class _Walk:
             for release in self.at_end:
                 release()
 
-    def reaches(self, edge: Edge) -> bool:
-        """Whether a gradient may arrive at the end of an edge in this pass."""
+    def reaches(self, target: Any) -> bool:
+        """Whether a gradient may arrive at a node or leaf in this pass."""
         if self._needed is None:
             self._needed = _nodes_below(self._roots)
-        return edge[0] in self._needed
+        return target in self._needed
 
     def _arrive(self, edge: Edge, gradient: Any, fresh: bool, needed: set[Any] | None) -> None:
         """Add a gradient to what has arrived at one end of an edge."""

@@ -110,7 +110,7 @@ class FunctionNode(Node):
             own = tensor is not None and tensor._grad_fn is self
             saved.append(SavedOutput(tensor, tensor._output_nr) if own else tensor)
         self._saved, self._versions = tuple(saved), versions_of(saved)
-        ctx._to_save = ()
+        ctx._to_save = ctx._dirty = ctx._non_differentiable = ()
         if observers.count:
             self.reveal(results)
 

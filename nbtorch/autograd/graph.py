@@ -248,6 +248,16 @@ class Node:
             self._saved = tuple([original if s is tensor else s for s, _ in pairs])
             self._versions = tuple([0 if s is tensor else version for s, version in pairs])
 
+    def move_output(self, tensor: Tensor) -> None:
+        """Save `tensor`, to which this node's one output was just assigned, in the place of that output."""
+        if self._saved and self.saves_outputs:
+            for position, saved in enumerate(self._saved):
+                if type(saved) is SavedOutput:
+                    saved.array, saved.counter = tensor._array, tensor._version_counter()
+                    versions = list(self._versions)
+                    versions[position] = saved._version
+                    self._versions = tuple(versions)
+
     def replayed(self, tensor: Tensor) -> Any:
         """Run the same operation, with the same options, on another tensor."""
         node = copy.copy(self)
@@ -430,7 +440,8 @@ class _MultiGradHook:
     """What several tensor hooks share: the gradients that arrived in each pass that is going on."""
 
     def __init__(self, edges: list[Edge], fn: Callable[..., Any], mode: str) -> None:
-        self.edges, self.fn, self.mode = edges, fn, mode
+        self.places = [weakref.ref(target) for target, _ in edges]  # weak: the nodes themselves refer to the hook
+        self.fn, self.mode = fn, mode
         self.lock = threading.Lock()
         self.arrived: weakref.WeakKeyDictionary[Any, dict[int, Any]] = weakref.WeakKeyDictionary()
 
@@ -444,8 +455,8 @@ class _MultiGradHook:
         if self.mode == "any":
             if count == 1:
                 self.fn(gradient)
-        elif count == sum([walk.reaches(edge) for edge in self.edges]):
-            self.fn([arrived.get(i) for i in range(len(self.edges))])
+        elif count == sum([walk.reaches(place()) for place in self.places]):
+            self.fn([arrived.get(i) for i in range(len(self.places))])
 
 
 class SavedOutput:

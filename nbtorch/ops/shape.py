@@ -432,7 +432,7 @@ def _pieces(input: Tensor, axis: int, parts: Iterable[Any], name: str) -> tuple[
     pieces = tuple([_piece(input, axis, part, name) for part in parts])
     for number, piece in enumerate(pieces):
         piece._view[-1].piece = number  # type: ignore[attr-defined]
-        if piece._forbidden is None:
+        if state.enabled:
             piece._forbidden = "several"
     return pieces
 
