@@ -111,7 +111,7 @@ def _require_checkable(arguments: tuple[Any, ...]) -> None:
                 " check will likely fail if all the inputs are not of double precision floating point or complex.",
                 stacklevel=3,
             )
-        if any(step == 0 and extent > 1 for step, extent in zip(x.stride(), x.shape, strict=True)):
+        if x.numel() and any(step == 0 and extent > 1 for step, extent in zip(x.stride(), x.shape, strict=True)):
             raise RuntimeError(
                 f"The {position}th input has a dimension with stride 0. gradcheck only supports inputs that are"
                 " non-overlapping to be able to compute the numerical gradients correctly. You should call .contiguous"
