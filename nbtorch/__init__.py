@@ -20,6 +20,8 @@ from .autograd import enable_grad as enable_grad
 from .autograd import inference_mode as inference_mode
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
+from .autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from .autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled
 from .autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from .autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from .creation import (
@@ -450,7 +452,7 @@ from .random import (
 )
 from .serialization import load as load
 from .serialization import save as save
-from .tensor import Size, Tensor
+from .tensor import Size, Tensor, is_inference
 
 from . import fft as fft  # isort: skip
 from . import linalg as linalg  # isort: skip
@@ -458,3 +460,4 @@ from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
+from . import utils as utils  # isort: skip

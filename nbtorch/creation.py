@@ -17,7 +17,7 @@ from .tensor import Tensor, method
 
 
 def _made(array: Any, where: Device, requires_grad: bool) -> Tensor:
-    tensor = Tensor._wrap(array, where)
+    tensor = Tensor._new_from(array, where)
     return tensor.requires_grad_() if requires_grad else tensor
 
 

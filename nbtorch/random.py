@@ -125,7 +125,7 @@ def _floats(kind: str, shape: tuple[int, ...], dtype: dtypes.dtype, generator: G
 
 def _made(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
     where = as_device(device)
-    tensor = Tensor._wrap(array if where is CPU else array_module(where).asarray(array), where)
+    tensor = Tensor._new_from(array if where is CPU else array_module(where).asarray(array), where)
     return tensor.requires_grad_() if requires_grad else tensor
 
 
@@ -204,10 +204,12 @@ def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     return randn(input.shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
-def _fill_in_place(self: Tensor, values: np.ndarray) -> Tensor:
+def _fill_in_place(self: Tensor, values: np.ndarray, origin: str = "RandomBackward0") -> Tensor:
+    """Replace all values; `origin` is what the operation prints as in the graph."""
     self._refuse_inplace_on_leaf()
     self._array[...] = values if isinstance(self._array, np.ndarray) else self._xp.asarray(values)
     self._bump_version()
+    self._forget(origin)
     return self
 
 
@@ -220,7 +222,7 @@ def uniform_(
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     values = _floats("random", self._array.shape, _floating("uniform_", self.dtype), generator)
-    return _fill_in_place(self, values * self._array.dtype.type(b - a) + self._array.dtype.type(a))
+    return _fill_in_place(self, values * self._array.dtype.type(b - a) + self._array.dtype.type(a), "UniformBackward0")
 
 
 @method
@@ -229,7 +231,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     values = _floats("standard_normal", self._array.shape, _floating("normal_", self.dtype), generator)
-    return _fill_in_place(self, values * self._array.dtype.type(std) + self._array.dtype.type(mean))
+    return _fill_in_place(self, values * self._array.dtype.type(std) + self._array.dtype.type(mean), "NormalBackward0")
 
 
 @method
@@ -237,7 +239,7 @@ def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Generator | None = No
     """Fill with ones at probability `p`, else zeros."""
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    return _fill_in_place(self, numpy_generator(generator).random(self._array.shape) < p)
+    return _fill_in_place(self, numpy_generator(generator).random(self._array.shape) < p, "BernoulliBackward1")
 
 
 @method

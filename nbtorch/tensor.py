@@ -7,6 +7,7 @@ What can be *done* with tensors lives in `nbtorch.ops`; each operation installs 
 from __future__ import annotations
 
 import operator
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,8 +16,8 @@ import numpy as np
 
 from . import dtypes
 from .autograd import engine
-from .autograd.grad_mode import enable_grad, state
-from .autograd.graph import Edge, Node
+from .autograd.grad_mode import enable_grad, observers, state
+from .autograd.graph import Edge, Node, edge_of
 from .device import CPU, allocate, array_module, as_device, pool
 from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
@@ -50,6 +51,38 @@ class Size(tuple):
         return Size(tuple.__add__(self, tuple(other)))
 
 
+class _NoCounter(list):
+    """Stands for the version counter that tensors made in `inference_mode` do not have."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise RuntimeError("Inference tensors do not track version counter.")
+
+
+INFERENCE = _NoCounter()
+
+_CLARIFY = (
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both"
+    " the view and the inplace either both inside the {} block (if you don't want the inplace to be tracked) or both"
+    " outside (if you want the inplace to be tracked)."
+)
+_FORBIDDEN = {  # the mode in which a view was made, if that is the reason, and the reason
+    "no_grad": ("no_grad mode", _CLARIFY.format("no_grad")),
+    "inference": ("inference mode", _CLARIFY.format("inference_mode")),
+    "several": (
+        "",
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output"
+        " views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    ),
+    "function": (
+        "",
+        "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic"
+        " to handle view+inplace would override the custom backward associated with the custom Function, leading to"
+        " incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom"
+        " Function.",
+    ),
+}
+
+
 class Tensor:
     """A multi-dimensional array that remembers how it was computed.
 
@@ -69,9 +102,14 @@ class Tensor:
     _base: Tensor | None = None  # the tensor that this one is a view of
     _view: tuple[Node, ...] = ()  # the operations that lead from the base to this view
     _view_version = 0  # the base's version when this view's place in the graph was found
+    _forbidden: str | None = None  # why autograd cannot follow in-place changes of this view, a key of `_FORBIDDEN`
     _hooks: Hooks | None = None
     _post_accumulate_hooks: Hooks | None = None
+    _accumulate_pre_hooks: Hooks | None = None  # those of the `AccumulateGrad` that stands for this leaf
+    _accumulate_hooks: Hooks | None = None
+    _accumulator: Any = None  # a weak reference to it
     _retains_grad = False
+    _grad_dtype: dtypes.dtype | str | None = None  # None: this tensor's own, "any": whatever comes
 
     __array_priority__ = 1000  # NumPy's operators defer to ours
     __hash__ = object.__hash__
@@ -115,22 +153,38 @@ class Tensor:
             array = allocate(tuple(shape), dtype.numpy, where)
             array.fill(value)
         if where is not _cpu:
-            return Tensor._wrap(array, where)
+            return Tensor._new_from(array, where)
         tensor = _new(Tensor)
         tensor._array = array
+        if observers.count and state.inference:
+            tensor._counter = INFERENCE
+        return tensor
+
+    @staticmethod
+    def _new_from(array: Any, where: Device) -> Tensor:
+        """Make a tensor that the user asked for, of an array without a copy; within `inference_mode` it is marked."""
+        tensor = Tensor._wrap(array, where)
+        if observers.count and state.inference:
+            tensor._counter = INFERENCE
         return tensor
 
     def _filled_like(self, value: Any) -> Tensor:
         """Make a tensor of this one's shape, type and device whose elements are all `value`."""
         return Tensor._filled(self._array.shape, value, self.dtype, self._device)
 
+    def _placeholder(self) -> Tensor:
+        """Return a tensor of this one's shape, type and device that takes the memory of one element."""
+        return self._wrap_like(self._xp.broadcast_to(self._xp.zeros((), self._array.dtype), self._array.shape))
+
     def _like_array(self, array: Any) -> Tensor:
         """Copy a NumPy array into a tensor of this one's type and device."""
         return self._wrap_like(self._xp.array(array, dtype=self._array.dtype))
 
-    def _copied(self) -> Tensor:
-        """Return a tensor with a copy of the memory, outside the graph."""
+    def _copied(self, like: Tensor | None = None) -> Tensor:
+        """Return a tensor with a copy of the memory, outside the graph, laid out in order or as a dense other one."""
         array = allocate(self._array.shape, self._array.dtype, self._device)
+        if like is not None and not like._array.flags.c_contiguous:
+            array = _arranged(array, like._array)
         array[...] = self._array
         return self._wrap_like(array)
 
@@ -240,9 +294,7 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
-        if self._base is not None:
-            self._refresh_view()
-        return self._requires_grad
+        return self._requires_grad or (self._base is not None and self._base._requires_grad)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -252,6 +304,8 @@ class Tensor:
         """Set whether gradients are computed for this leaf; returns the tensor."""
         if requires_grad and self._array.dtype.kind not in dtypes.DIFFERENTIABLE:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if requires_grad and self._counter is INFERENCE and not state.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         if not requires_grad and self._grad_fn is not None:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a"
@@ -280,6 +334,14 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None."""
+        if self._grad is None and self._grad_fn is not None and not self._retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't"
+                " be populated during autograd.backward(). If you indeed want the .grad field to be populated for a"
+                " non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by"
+                " mistake, make sure you access the leaf Tensor instead.",
+                stacklevel=2,
+            )
         return self._grad
 
     @grad.setter
@@ -289,21 +351,51 @@ class Tensor:
                 raise TypeError(
                     f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
                 )
-            if value._device != self._device or value.dtype is not self.dtype:
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._device != self._device:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: expected {self.dtype} on {self._device},"
-                    f" got {value.dtype} on {value._device}"
+                    f"assigned grad has data located on a different device: expected {self._device},"
+                    f" got {value._device}"
+                )
+            expected = self._grad_dtype or self.dtype
+            if expected not in ("any", value.dtype):
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype {value.dtype} to a tensor with grad_dtype {expected}."
+                    " The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype)."
                 )
             if value._array.shape != self._array.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {tuple(self.shape)},"
-                    f" got {tuple(value.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size"
+                    f" '{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
         self._grad = None
+
+    @property
+    def grad_dtype(self) -> dtypes.dtype | None:
+        """The type in which a leaf's gradient is accumulated, by default its own; None takes what comes."""
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        if self._grad_dtype == "any":
+            return None
+        return self._grad_dtype or self.dtype  # type: ignore[return-value]
+
+    @grad_dtype.setter
+    def grad_dtype(self, value: dtypes.dtype | None) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be set on leaf tensors.")
+        if value is not None and not isinstance(value, dtypes.dtype):
+            raise TypeError(f"grad_dtype must be a dtype or None, got {type(value).__name__}")
+        if value is not None and self._grad is not None and self._grad.dtype is not value:
+            raise RuntimeError(
+                f"Cannot set grad_dtype to {value} because there is already a gradient with dtype {self._grad.dtype}."
+                " Please clear the gradient (.grad = None) before changing grad_dtype."
+            )
+        self._grad_dtype = "any" if value is None else value
 
     def backward(
         self,
@@ -313,7 +405,7 @@ class Tensor:
         inputs: Any = None,
     ) -> None:
         """Add the gradients of this tensor with respect to the leaves to their `.grad`; see `autograd.backward`."""
-        engine.backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs)
+        engine.backward((self,), gradient, retain_graph, create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:
         """Return a tensor on the same memory, outside the graph; in-place changes are seen by both."""
@@ -335,7 +427,10 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory outside the graph, with a version of its own: changes are not noticed by autograd."""
-        return self._wrap_like(self._array)
+        tensor = self._wrap_like(self._array)
+        if self._counter is INFERENCE:
+            tensor._counter = INFERENCE
+        return tensor
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -344,6 +439,8 @@ class Tensor:
         if self._requires_grad and not value.is_floating_point():
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         self._array, self._device = value._array, value._device
+        if value._counter is INFERENCE:
+            self._counter = INFERENCE
 
     def retain_grad(self) -> None:
         """Keep the gradient of this non-leaf tensor in `.grad`."""
@@ -353,6 +450,9 @@ class Tensor:
         if node is None or self._retains_grad:
             return
         self._retains_grad = True
+        self._retain(node)
+
+    def _retain(self, node: Node) -> None:
         if node._retaining is None:
             node._retaining = {}
         node._retaining[self._output_nr] = weakref.ref(self)
@@ -398,8 +498,17 @@ class Tensor:
         """Note that the memory was changed in place."""
         if self._counter is None:
             self._counter = [1]
-        else:
+        elif self._counter is not INFERENCE:
             self._counter[0] += 1
+        else:
+            self._refuse_inplace_on_leaf(False)
+
+    def _mark_inference(self) -> None:
+        self._counter = INFERENCE
+
+    def is_inference(self) -> bool:
+        """Return whether this tensor was made in `inference_mode`, so that autograd cannot use it."""
+        return self._counter is INFERENCE
 
     def _is_view(self) -> bool:
         return self._base is not None
@@ -408,8 +517,13 @@ class Tensor:
         """Note that `node` made this tensor as a view of `parent`."""
         self._base = parent if parent._base is None else parent._base
         self._view = (*parent._view, node)
-        self._counter = parent._version_counter()
-        self._view_version = self._counter[0]
+        self._counter = counter = parent._version_counter()
+        if counter is not INFERENCE:
+            self._view_version = counter[0]
+        if not state.enabled:
+            self._forbidden = "inference" if state.inference else "no_grad"
+        elif parent._forbidden is not None:
+            self._forbidden = parent._forbidden
 
     def _tracked(self) -> bool:
         """Whether operations on this tensor are to be recorded."""
@@ -417,18 +531,34 @@ class Tensor:
             self._refresh_view()
         return self._requires_grad
 
+    _edge = edge_of
+
+    def _at(self, edge: Edge) -> Tensor:
+        """Return a tensor on the same memory whose gradient goes to `edge`."""
+        target, number = edge
+        tensor = self.detach()
+        if not isinstance(target, Node):
+            target, number = Alias(target), 0
+        tensor._requires_grad, tensor._grad_fn, tensor._output_nr = True, target, number
+        return tensor
+
     def _refresh_view(self) -> None:
         """Find this view's place in the graph again if its memory was changed in place since."""
         base = self._base
         assert base is not None
-        version = self._version
-        if self._view_version == version:
+        if not base._requires_grad:
             return
-        self._view_version = version
-        if base._requires_grad and not (self._requires_grad and self._grad_fn is None):
-            with enable_grad():
-                again = self._replayed(base)
-            self._requires_grad, self._grad_fn, self._output_nr = True, again._grad_fn, again._output_nr
+        version = self._version
+        if self._view_version != version:
+            if self._forbidden is not None:
+                raise self._not_followed("its base or another view of its base has been")
+            self._view_version = version
+            if not (self._requires_grad and self._grad_fn is None):
+                with enable_grad():
+                    again = self._replayed(base)
+                assert again._grad_fn is not None
+                self._set_origin(again._grad_fn, again._output_nr)
+        self._requires_grad = True
 
     def _replayed(self, base: Tensor) -> Tensor:
         """Take of another tensor the view that this one is of its base."""
@@ -436,21 +566,46 @@ class Tensor:
             base = node.replayed(base)
         return base
 
-    def _refuse_inplace_on_leaf(self) -> None:
-        if state.enabled:
-            if self._requires_grad and self._grad_fn is None:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-            if self._base is not None and self._base._requires_grad and self._base._grad_fn is None:
+    def _not_followed(self, what: str) -> RuntimeError:
+        """Return the error of an in-place change that this view's place in the graph does not allow."""
+        assert self._forbidden is not None
+        mode, reason = _FORBIDDEN[self._forbidden]
+        if self._grad_fn is None:
+            made = f"A view was created in {mode or 'no_grad mode'}"
+        else:
+            number = self._grad_fn.__dict__.get("piece", self._output_nr)
+            made = f"Output {number} of {self._grad_fn.operation} is a view"
+            made += f" of a view which was created in {mode}" if mode else ""
+        changed = f" and {what} modified inplace"
+        if mode or self._grad_fn is None:
+            changed += " in normal mode" if self._forbidden == "inference" else " with grad mode enabled"
+        return RuntimeError(f"{made}{changed}. {reason}")
+
+    def _refuse_inplace_on_leaf(self, recorded: bool | None = None) -> None:
+        """Raise where an in-place change, which autograd records or not, is not allowed."""
+        if self._counter is INFERENCE and not state.inference:
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a"
+                " normal tensor before doing inplace update."
+            )
+        if not state.enabled or not (self.requires_grad if recorded is None else recorded):
+            return
+        if self._base is not None:
+            if self._forbidden is not None:
+                raise self._not_followed("is being")
+            if self._base._requires_grad and self._base._grad_fn is None:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
+        if self._requires_grad and self._grad_fn is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
     def _assign(self, result: Tensor) -> Tensor:
         """Take over the values of `result` and its place in the graph: `x.add_(y)` is `x._assign(x + y)`.
 
         `result` must come from an operation on this tensor, so that it is recorded whenever this tensor is.
         """
-        self._refuse_inplace_on_leaf()
+        self._refuse_inplace_on_leaf(result._requires_grad or self.requires_grad)
         if result._array.shape != self._array.shape:
             raise RuntimeError(
                 f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(result.shape)}"
@@ -472,20 +627,34 @@ class Tensor:
         self._array[...] = result._array
         self._bump_version()
         if node is not None:
+            node.move_output(self)
             self._rebase(node, result._output_nr)
+        else:
+            self._forget("FillBackward0")
         return self
+
+    def _forget(self, origin: str) -> None:
+        """Note, after all values were replaced, that they depend on nothing; the origin prints as `origin`."""
+        if state.enabled and self.requires_grad:
+            self._rebase(Overwritten(self, origin), 0)
 
     def _rebase(self, node: Node, number: int) -> None:
         """Make `node` the origin of this tensor after an in-place change; a view takes its base along."""
         if self._base is not None:
-            self._base._grad_fn = CopySlices(self._base, self._view, (node, number))
-            self._base._requires_grad, self._base._output_nr = True, 0
+            self._base._set_origin(CopySlices(self._base, self._view, (node, number)), 0)
             self._view_version = -1
+            self._refresh_view()
         else:
-            self._requires_grad, self._grad_fn, self._output_nr = True, node, number
+            self._set_origin(node, number)
+
+    def _set_origin(self, node: Node, number: int) -> None:
+        """Take a new place in the graph, and keep retaining the gradient, now of that place."""
+        previous = self._grad_fn
+        if self._retains_grad and previous is not None and previous._retaining is not None:
+            previous._retaining.pop(self._output_nr, None)
+        self._requires_grad, self._grad_fn, self._output_nr = True, node, number
         if self._retains_grad:
-            self._retains_grad = False
-            self.retain_grad()
+            self._retain(node)
 
     def item(self) -> Any:
         """Return the value of a tensor of one element as a Python number."""
@@ -630,6 +799,15 @@ class Tensor:
 _new = Tensor.__new__
 
 
+def _arranged(array: Any, like: Any) -> Any:
+    """Return the memory of a contiguous array in the layout of another of its shape, if that has no gaps."""
+    order = sorted(range(like.ndim), key=like.strides.__getitem__, reverse=True)
+    if not like.transpose(order).flags.c_contiguous:
+        return array
+    inverse = sorted(range(like.ndim), key=order.__getitem__)
+    return array.reshape([like.shape[axis] for axis in order]).transpose(inverse)
+
+
 def _rebuild(cls: type[Tensor], array: np.ndarray, where: str, requires_grad: bool) -> Tensor:
     """Make a tensor again of what was pickled."""
     target = as_device(where)
@@ -651,6 +829,29 @@ def legacy_array(data: tuple[Any, ...], dtype: dtypes.dtype, where: Device) -> A
         values = np.array(data[0])
         return array_module(where).asarray(quietly(values.astype, dtype.numpy))
     return allocate(tuple([operator.index(n) for n in data]) if data else (0,), dtype.numpy, where)
+
+
+class Overwritten(Node):
+    """The origin of a tensor whose values were all replaced by some that do not depend on them."""
+
+    def __init__(self, previous: Tensor, name: str) -> None:
+        self.name = name
+        self.connect([previous])
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """Let nothing flow back."""
+        return grad_output._filled_like(0)
+
+
+class Alias(Node):
+    """The origin of a tensor that stands for another one."""
+
+    def __init__(self, original: Tensor) -> None:
+        self.connect([original])
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """Pass the gradient on."""
+        return grad_output
 
 
 class CopySlices(Node):
@@ -675,6 +876,11 @@ class CopySlices(Node):
         self._region(inside)._array[...] = True
         old = grad_output.masked_fill(inside, 0) if self.needs_input_grad[0] else None
         return old, self._region(grad_output)
+
+
+def is_inference(input: Tensor) -> bool:
+    """Return whether a tensor was made in `inference_mode`."""
+    return input.is_inference()
 
 
 def normalize_dim(dim: int, ndim: int) -> int:

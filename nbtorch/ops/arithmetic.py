@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.grad_mode import state
+from ..autograd.grad_mode import observers, state
 from ..autograd.graph import Node, edge_of, next_in_sequence
 from ..device import CPU, array_module
 from ..quiet import local, quietly
@@ -94,6 +94,10 @@ class Ufunc(Binary):
                 if self.saves_inputs:
                     self._save((a, b), (result,))
                 result._requires_grad, result._grad_fn = True, self
+                if observers.count:
+                    self.reveal((result,))
+        elif observers.count and state.inference:
+            result._mark_inference()
         return result
 
 
@@ -466,7 +470,10 @@ def _without_gradient(ufunc: str, a: Tensor, b: Tensor) -> Tensor:
     except (RuntimeError, ValueError):
         broadcast_shape(ufunc, x.shape, y.shape)
         output = quietly(function, x, y)
-    return a._wrap_like(output)
+    result = a._wrap_like(output)
+    if observers.count and state.inference:
+        result._mark_inference()
+    return result
 
 
 def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True, ordering: bool = False) -> Callable[..., Tensor]:

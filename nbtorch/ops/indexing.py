@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import state
-from ..autograd.graph import Node
+from ..autograd.graph import Node, NodeName
 from ..device import CPU, array_module
 from ..tensor import Tensor, method, normalize_dim
 from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, to_dtype
@@ -26,9 +26,9 @@ class Slice(View):
         self.index, self._name = index, name
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> NodeName:
         """The last operation that PyTorch takes this index apart into."""
-        return self._name or _last_step(self.index, self.shape)
+        return NodeName(self._name or _last_step(self.index, self.shape))
 
     def forward(self, a: Any) -> Any:
         self.shape = a.shape

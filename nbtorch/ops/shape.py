@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -427,6 +427,16 @@ def _piece(input: Tensor, axis: int, part: Any, name: str) -> Tensor:
     return input._view_at((slice(None),) * axis + (part,), name)
 
 
+def _pieces(input: Tensor, axis: int, parts: Iterable[Any], name: str) -> tuple[Tensor, ...]:
+    """Return the views that one operation makes of parts of one dimension; they must not be changed in place."""
+    pieces = tuple([_piece(input, axis, part, name) for part in parts])
+    for number, piece in enumerate(pieces):
+        piece._view[-1].piece = number  # type: ignore[attr-defined]
+        if state.enabled:
+            piece._forbidden = "several"
+    return pieces
+
+
 @method
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return the view of one position of a dimension, which vanishes."""
@@ -447,7 +457,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
-    return tuple([_piece(input, axis, i, "UnbindBackward0") for i in range(input._array.shape[axis])])
+    return _pieces(input, axis, range(input._array.shape[axis]), "UnbindBackward0")
 
 
 @method
@@ -468,7 +478,7 @@ def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
             )
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     ranges = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    return tuple([_piece(input, axis, part, "SplitBackward0") for part in ranges])
+    return _pieces(input, axis, ranges, f"Split{'' if isinstance(split_size, int) else 'WithSizes'}Backward0")
 
 
 @method

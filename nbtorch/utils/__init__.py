@@ -1,0 +1,3 @@
+"""Tools around training: checkpointing of activations."""
+
+from . import checkpoint as checkpoint
