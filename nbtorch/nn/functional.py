@@ -13,7 +13,7 @@ from ..autograd.grad_mode import is_grad_enabled
 from ..creation import full_like
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
-from ..ops.operands import floating_operands, require_same_device, require_tensor, to_dtype
+from ..ops.operands import floating_operands, refuse_complex, require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
 from ..ops.shape import broadcast_tensors
@@ -72,8 +72,8 @@ def _require_conv_types(operation: str, input: Tensor, weight: Tensor, bias: Ten
             raise RuntimeError(
                 f"{operation}: Input type ({input.type()}) and {name} type ({tensor.type()}) should be the same"
             )
-    if not input.is_floating_point():
-        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point')
+    if input.dtype.category < 2:
+        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point or complex')
 
 
 def _require_weight(operation: str, weight: Tensor, rank: int, groups: int) -> None:
@@ -324,6 +324,7 @@ def _max_pool(
     pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
     if input.dtype is dtypes.bool:
         raise RuntimeError(f'"{name}" not implemented for {input.dtype}: input must be numeric')
+    refuse_complex(name, input)
     if any(n == 0 for n in input.shape[-rank - 1 :]):
         raise RuntimeError(
             f"{name}: Expected input's non-batch dimensions to have positive length,"
@@ -603,6 +604,7 @@ def mse_loss(
 ) -> Tensor:
     """Return the squared differences, their mean or their sum."""
     _paired("mse_loss", input, target)
+    refuse_complex("mse_loss", input, target)
     reduction = _reduction("mse_loss", reduction, size_average, reduce)
     a, b = broadcast_tensors(*floating_operands("mse_loss", input, target))
     if weight is None:
@@ -730,7 +732,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if not input.is_floating_point():
-        raise RuntimeError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
+        raise NotImplementedError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
     axis = 0 if input.ndim == 1 else 1
     log_probabilities = log_softmax(input, axis)
     if target.shape == input.shape and target.is_floating_point():
