@@ -538,7 +538,7 @@ def _softmax(name: str, node: Any, input: Tensor, dim: int | None, dtype: Any) -
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise RuntimeError(
+        raise NotImplementedError(
             f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: input must be floating point'
         )
     axis = normalize_dim(_softmax_dim(name, input.ndim) if dim is None else dim, input.ndim)
