@@ -31,8 +31,11 @@ def outcome(function):
 @pytest.mark.parametrize("a", ALL)
 def test_promotion_of_every_pair(a):
     for b in ALL:
-        ours, theirs = [outcome(lambda t=t: t.promote_types(getattr(t, a), getattr(t, b))) for t in (nbtorch, torch)]
-        assert ours == theirs, (a, b)
+
+        def promoted(t, b=b):
+            return t.promote_types(getattr(t, a), getattr(t, b))
+
+        assert outcome(lambda: promoted(nbtorch)) == outcome(lambda: promoted(torch)), b
         for a_shape, b_shape in itertools.product([(2,), ()], repeat=2):
 
             def result(t, b=b, a_shape=a_shape, b_shape=b_shape):
@@ -57,12 +60,12 @@ def test_operators_of_every_pair(a):
                 assert outcome(lambda: run(nbtorch)) == theirs, (function.__name__, a, b, shape)
         for number, shape in itertools.product([True, 2, 2.5, 2j], [(2,), ()]):
 
-            def run(t, number=number, shape=shape, function=function):
+            def with_number(t, number=number, shape=shape, function=function):
                 return function(t.ones(shape, dtype=getattr(t, a)), number).dtype
 
-            theirs = outcome(lambda: run(torch)).replace("complex32", "complex64")
+            theirs = outcome(lambda: with_number(torch)).replace("complex32", "complex64")
             if theirs != "NotImplementedError":
-                assert outcome(lambda: run(nbtorch)) == theirs, (function.__name__, a, number, shape)
+                assert outcome(lambda: with_number(nbtorch)) == theirs, (function.__name__, a, number, shape)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -14,7 +14,7 @@ from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
 from ..ops.embedding import Embedding
 from ..ops.fold import Blocks, Fold, Unfold
-from ..ops.operands import require_same_device, require_tensor, to_dtype
+from ..ops.operands import refuse_complex, require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
 from ..ops.shape import broadcast_tensors
@@ -74,8 +74,8 @@ def _require_conv_types(operation: str, input: Tensor, weight: Tensor, bias: Ten
             raise RuntimeError(
                 f"{operation}: Input type ({input.type()}) and {name} type ({tensor.type()}) should be the same"
             )
-    if not input.is_floating_point():
-        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point')
+    if input.dtype.category < 2:
+        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point or complex')
 
 
 def _require_weight(operation: str, weight: Tensor, rank: int, groups: int) -> None:
@@ -326,6 +326,7 @@ def _max_pool(
     pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
     if input.dtype is dtypes.bool:
         raise RuntimeError(f'"{name}" not implemented for {input.dtype}: input must be numeric')
+    refuse_complex(name, input)
     if any(n == 0 for n in input.shape[-rank - 1 :]):
         raise RuntimeError(
             f"{name}: Expected input's non-batch dimensions to have positive length,"
@@ -539,7 +540,7 @@ def _softmax(name: str, node: Any, input: Tensor, dim: int | None, dtype: Any) -
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise RuntimeError(
+        raise NotImplementedError(
             f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: input must be floating point'
         )
     axis = normalize_dim(_softmax_dim(name, input.ndim) if dim is None else dim, input.ndim)

@@ -16,6 +16,7 @@ from ..ops.ctc import CtcLoss
 from ..ops.operands import (
     broadcast_shape,
     not_implemented,
+    refuse_complex,
     require_floating_point,
     require_same_device,
     require_tensor,
@@ -151,6 +152,7 @@ def mse_loss(
         weight: a factor for each element, of the input's shape; the mean is divided by their sum.
     """
     _paired("mse_loss", input, target)
+    refuse_complex("mse_loss", input, target)
     reduction = _reduction("mse_loss", reduction, size_average, reduce)
     a, b = _common("mse_loss", input, target)
     if weight is None:

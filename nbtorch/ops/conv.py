@@ -7,12 +7,14 @@ both operations and every order of derivative.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..autograd.graph import Node
 from ..device import allocate, contiguous, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
+from .complex import Complex
 
 Extents = tuple[int, ...]
 
@@ -142,5 +144,21 @@ def convolution(
     output_size: Extents,
 ) -> Tensor:
     """Run a convolution whose arguments were checked and whose output extents are known."""
+    if input.is_complex():
+        return _complex_convolution(
+            input,
+            weight,
+            bias,
+            lambda x, w: convolution(x, w, None, stride, padding, dilation, groups, transposed, output_size),
+        )
     node = Convolution(_Geometry(stride, padding, dilation, groups), transposed, output_size)
     return node(input, weight) if bias is None else node(input, weight, bias)
+
+
+def _complex_convolution(
+    input: Tensor, weight: Tensor, bias: Tensor | None, convolve: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Make a convolution of complex numbers of four of their parts."""
+    x, y, u, v = input.real, input.imag, weight.real, weight.imag
+    result = Complex()(convolve(x, u) - convolve(y, v), convolve(x, v) + convolve(y, u))
+    return result if bias is None else result + bias.reshape((-1,) + (1,) * (input.ndim - 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.graph import Node
+from ..autograd.half import widen
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import bitwise_xor, install_in_place
@@ -188,7 +189,7 @@ def _running_extreme(input: Tensor, dim: int, function: str, node: type[Gather],
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         return result(input.clone(), scalar_tensor(0, dtypes.int64, input._device))
-    xp, a = input._xp, input._array
+    xp, a = input._xp, widen(input._array)
     hit = (a == accumulated(xp, function, a, axis)) | (a != a)
     positions = xp.arange(a.shape[axis]).reshape((-1,) + (1,) * (a.ndim - axis - 1))
     indices = accumulated(xp, "maximum", xp.where(hit, positions, 0), axis)

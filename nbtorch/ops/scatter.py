@@ -12,7 +12,7 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place
 from .indexing import Embed, Index, IndexPut, gather
-from .operands import require_same_device, require_tensor, scalar_tensor, to_dtype
+from .operands import refuse_complex, require_same_device, require_tensor, scalar_tensor, to_dtype
 
 _INDICES = (dtypes.int32, dtypes.int64)
 
@@ -298,6 +298,8 @@ def scatter_reduce(
     """
     require_tensor("scatter_reduce", "src", src)
     _require_reduction("scatter_reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
+    if reduce in ("amax", "amin"):
+        refuse_complex("scatter_reduce", input)
     return _scatter_with("scatter_reduce", lambda at: ScatterReduce(at, reduce, include_self), input, dim, index, src)
 
 
@@ -371,6 +373,8 @@ def index_reduce(
         include_self: whether what is there counts where something comes to it.
     """
     _require_reduction("index_reduce", reduce, ("prod", "mean", "amax", "amin"))
+    if reduce in ("amax", "amin"):
+        refuse_complex("index_reduce", input)
     widened, at, slices = _sliced("index_reduce", input, dim, index, source)
     return ScatterReduce(at, reduce, include_self)(widened, slices).reshape(input._array.shape)
 

@@ -177,7 +177,9 @@ class Zeta(Node):
 
 def zeta(input: Any, other: Any) -> Tensor:
     """Return the Hurwitz zeta function Σ (other + k)^-input over k >= 0."""
-    return Zeta()(*floating_operands("zeta", input, other))
+    a, b = floating_operands("zeta", input, other)
+    refuse_complex("zeta", a)
+    return Zeta()(a, b)
 
 
 def mvlgamma(input: Tensor, p: int) -> Tensor:

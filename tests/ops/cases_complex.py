@@ -106,6 +106,24 @@ def _products() -> list[Case]:
     ]
 
 
+def _convolutions() -> list[Case]:
+    weight, bias = of(4, 3, 2, 3, kind="complex"), of(4, kind="complex")
+    image = of(2, 3, 4, 5, kind="complex")
+    transposed = of(3, 4, 2, 2, kind="complex")
+    return [
+        _row(
+            "complex-conv2d",
+            lambda t, a, w, b: t.nn.functional.conv2d(a, w, b, stride=(1, 2), padding=1),
+            (image, weight, bias),
+        ),
+        _row(
+            "complex-conv_transpose2d",
+            lambda t, a, w: t.nn.functional.conv_transpose2d(a, w, stride=2),
+            (image, transposed),
+        ),
+    ]
+
+
 def _hermitian(a):
     return a @ a.mH + 2 * a.new_ones(3).diag()
 
@@ -153,5 +171,6 @@ def _transforms() -> list[Case]:
 
 
 CASES = [
-    *_unary(), *_binary(), *_with_reals(), *_parts(), *_reductions(), *_products(), *_linalg(), *_transforms()
+    *_unary(), *_binary(), *_with_reals(), *_parts(), *_reductions(), *_products(), *_convolutions(), *_linalg(),
+    *_transforms(),
 ]  # fmt: skip
