@@ -81,15 +81,22 @@ class Tensor:
         if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
             values = data[0]
             if isinstance(values, Tensor):
-                if values.dtype.numpy != dtype:
-                    raise TypeError(f"expected {dtypes.get_default_dtype()} (got {values.dtype})")
                 self._array, where = values._array, values._device
             elif isinstance(values, Size):
                 self._array = allocate(tuple(values), dtype, where)
+            elif hasattr(values, "__len__"):
+                from .values import array_of
+
+                self._array = array_of(values, dtypes.get_default_dtype(), where)
             else:
-                self._array = array_module(where).array(values, dtype=dtype)
+                raise TypeError(f"new(): data must be a sequence (got {type(values).__name__})")
         else:
-            self._array = allocate(tuple(int(n) for n in data) if data else (0,), dtype, where)
+            shape = tuple(int(n) for n in data) if data else (0,)
+            if min(shape) < 0:
+                raise RuntimeError(
+                    f"Tensor: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
+                )
+            self._array = allocate(shape, dtype, where)
         if where is not _cpu:
             self._device = where
 
@@ -469,7 +476,9 @@ class Tensor:
                     f"result type {result.dtype.title} can't be cast to the desired output type {self.dtype.title}"
                 )
             result = result.to(self.dtype)
-        if any(step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)):
+        if self._array.size and any(
+            step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)
+        ):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
                 " location. Please clone() the tensor before performing the operation."
@@ -522,12 +531,6 @@ class Tensor:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if copy is None or not copy:
-            return array if dtype is None or dtype == array.dtype else array.astype(dtype)
-        return np.array(array, dtype=dtype, copy=True)
-
     def __len__(self) -> int:
         if self._array.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
@@ -540,11 +543,18 @@ class Tensor:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return bool(self._array.item())
 
+    def _only_element(self) -> Any:
+        if self._array.size != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, got shape {tuple(self.shape)}"
+            )
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._only_element())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._only_element())
 
     def __index__(self) -> int:
         if self._array.dtype.kind not in "iub" or self._array.size != 1:
@@ -552,12 +562,11 @@ class Tensor:
         return int(self._array.item())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._only_element())
 
     def __contains__(self, element: Any) -> bool:
-        if isinstance(element, (Tensor, int, float, bool, np.generic)):
-            value = element._array if isinstance(element, Tensor) else element
-            return bool((self._array == value).any())
+        if isinstance(element, (Tensor, int, float, complex, np.generic)):
+            return bool((self == element).any())
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __format__(self, specification: str) -> str:

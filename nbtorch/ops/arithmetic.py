@@ -723,11 +723,12 @@ def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     method(assign)
 
 
-def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None) -> None:
+def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None, arrays: bool = False) -> None:
     """Install an operator; an operand of a foreign type gives NotImplemented, so that it may have its say.
 
     The commonest cases, two floating-point tensors of one type or one such tensor and a number, go straight to `node`,
-    where one is given.
+    where one is given. `arrays` tells whether NumPy arrays are taken, too: without it, NumPy computes with the tensor,
+    as in PyTorch.
     """
     reflected = name.startswith("__r")
 
@@ -741,7 +742,7 @@ def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None
                 return node()(number, self) if reflected else node()(self, number)
         if isinstance(other, Tensor) or is_scalar(other):
             return operation(other, self) if reflected else operation(self, other)
-        if isinstance(other, np.ndarray):
+        if arrays and isinstance(other, np.ndarray):
             other = Tensor._wrap(other)
             return operation(other, self) if reflected else operation(self, other)
         return NotImplemented
@@ -756,12 +757,12 @@ def _install_operators() -> None:
     reflected_nodes = nodes | {"sub": Rsub}
     for name, operation in (both | logic).items():
         _operator(f"__{name}__", operation, nodes.get(name))
-        _operator(f"__r{name}__", operation, reflected_nodes.get(name))
+        _operator(f"__r{name}__", operation, reflected_nodes.get(name), arrays=name == "truediv")  # as PyTorch
         in_place = f"{operation.__name__}_"
         install_in_place(in_place, operation)
         _operator(f"__i{name}__", getattr(Tensor, in_place))
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
-        _operator(f"__{name}__", operation)
+        _operator(f"__{name}__", operation, arrays=name in ("eq", "ne"))
         install_in_place(f"{name}_", operation)
     for operation in (neg, masked_fill, maximum, minimum, square):
         install_in_place(f"{operation.__name__}_", operation)

@@ -566,3 +566,8 @@ def __iter__(self: Tensor) -> Any:
     if self.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
     return iter(unbind(self, 0))
+
+
+@method
+def __reversed__(self: Tensor) -> Tensor:
+    return flip(self, 0) if self.ndim else self
