@@ -430,6 +430,7 @@ from .random import (
 )
 from .serialization import load as load
 from .serialization import save as save
+from .storage import TypedStorage, UntypedStorage, is_storage
 from .tensor import Size, Tensor
 
 from . import linalg as linalg  # isort: skip

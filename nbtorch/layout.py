@@ -64,9 +64,20 @@ def require_memory_format(operation: str, wanted: Any) -> None:
 
 
 def element_strides(array: Any) -> Extents:
-    """Return an array's strides in elements."""
+    """Return an array's strides in elements; those that NumPy gives an empty array are replaced by contiguous ones."""
     size = array.dtype.itemsize
-    return tuple([step // size for step in array.strides])
+    strides = tuple([step // size for step in array.strides])
+    return contiguous_strides(array.shape) if 0 in strides and 0 in array.shape else strides
+
+
+def with_new_axes(xp: Any, array: Any) -> Any:
+    """Give the dimensions that NumPy inserted, with strides of 0, the strides that PyTorch gives them."""
+    strides, after = list(element_strides(array)), 1
+    for axis in range(array.ndim - 1, -1, -1):
+        if array.shape[axis] == 1 and strides[axis] == 0:
+            strides[axis] = after
+        after = array.shape[axis] * strides[axis]
+    return restrided(xp, array, array.shape, tuple(strides))
 
 
 def contiguous_strides(shape: Extents) -> Extents:
@@ -181,6 +192,8 @@ def expanded_strides(shape: Extents, strides: Extents, target: Extents) -> Exten
     """Return the strides of a tensor repeated to the shape `target`: 0 where it repeats."""
     lead = len(target) - len(shape)
     result = [0] * len(target)
+    if not shape:
+        return tuple(result)
     extent, stride = 1, 1
     for axis in range(len(target) - 1, -1, -1):
         if axis >= lead:
@@ -195,6 +208,11 @@ def expanded_strides(shape: Extents, strides: Extents, target: Extents) -> Exten
 def reach(shape: Extents, strides: Extents) -> int:
     """Return how many elements of memory a tensor needs, from its first element to its last."""
     return 0 if 0 in shape else 1 + sum([(n - 1) * s for n, s in zip(shape, strides, strict=True)])
+
+
+def address(array: Any) -> int:
+    """Return the address of an array's first element."""
+    return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
 
 
 def restrided(xp: Any, array: Any, shape: Extents, strides: Extents) -> Any:

@@ -13,7 +13,7 @@ LAYERS = [
     ("nbtorch/device", "nbtorch/dtypes", "nbtorch/quiet", "nbtorch/hooks", "nbtorch/_version", "nbtorch/layout"),
     ("nbtorch/autograd", "nbtorch/tensor", "nbtorch/values"),
     ("nbtorch/ops",),
-    ("nbtorch/creation", "nbtorch/exchange", "nbtorch/random", "nbtorch/printing"),
+    ("nbtorch/creation", "nbtorch/exchange", "nbtorch/random", "nbtorch/printing", "nbtorch/storage"),
     ("nbtorch/nn/functional",),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),

@@ -11,6 +11,8 @@ from .. import dtypes
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node, edge_of, next_in_sequence
 from ..device import CPU, array_module
+from ..layout import allocate_strided, element_strides, format_strides, require_memory_format
+from ..layout import memory_format as MemoryFormat
 from ..quiet import local, quietly
 from ..tensor import Tensor, method
 from .operands import (
@@ -626,8 +628,18 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 
 class Clone(Node):
+    """A copy, of a dense tensor with its strides unless another memory format is wanted."""
+
+    def __init__(self, wanted: MemoryFormat | None = None) -> None:
+        self.wanted = wanted
+
     def forward(self, a: Any) -> Any:
-        return a.copy(order="K") if isinstance(a, np.ndarray) else a.copy()
+        if self.wanted is None and a.flags.c_contiguous and 1 not in a.shape:
+            return a.copy()
+        strides = format_strides("clone", a.shape, element_strides(a), self.wanted)
+        result = allocate_strided(a.shape, strides, a.dtype, self.where)
+        result[...] = a
+        return result
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad
@@ -635,8 +647,9 @@ class Clone(Node):
 
 @method
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Return a copy; gradients flow through it."""
-    return Clone()(input)
+    """Return a copy, by default with the strides of a dense tensor; gradients flow through it."""
+    require_memory_format("clone", memory_format)
+    return Clone(memory_format)(input)
 
 
 class Fill(Node):
