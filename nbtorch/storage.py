@@ -299,13 +299,14 @@ def _owner(array: Any) -> Any:
 
 @method
 def share_memory_(self: Tensor) -> Tensor:
-    """Move a CPU tensor that is no view to memory that it shares with processes forked later; returns the tensor."""
+    """Move a CPU tensor to memory that it shares with processes forked later; a view leaves its base's memory."""
     if not self.is_shared():
         array = self._array
         memory = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size)
         shared = restrided(np, memory, array.shape, format_strides("share_memory_", array.shape, self.stride(), None))
         shared[...] = array
         self._array, self._memory = shared, None
+        self._base, self._view = None, ()
     return self
 
 
