@@ -30,11 +30,15 @@ from .creation import (
     asarray,
     empty,
     empty_like,
+    empty_permuted,
+    empty_strided,
     eye,
     from_numpy,
+    frombuffer,
     full,
     full_like,
     linspace,
+    logspace,
     ones,
     ones_like,
     scalar_tensor,
@@ -71,6 +75,16 @@ from .dtypes import (
     uint16,
     uint32,
     uint64,
+)
+from .exchange import from_dlpack, to_dlpack
+from .layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
 )
 from .legacy import (
     BFloat16Tensor,
@@ -436,14 +450,18 @@ from .printing import set_printoptions
 from .random import (
     Generator,
     bernoulli,
+    binomial,
     default_generator,
     get_rng_state,
     initial_seed,
     manual_seed,
+    multinomial,
     normal,
+    poisson,
     rand,
     rand_like,
     randint,
+    randint_like,
     randn,
     randn_like,
     randperm,
@@ -452,6 +470,7 @@ from .random import (
 )
 from .serialization import load as load
 from .serialization import save as save
+from .storage import TypedStorage, UntypedStorage, is_storage
 from .tensor import Size, Tensor, is_inference
 
 from . import fft as fft  # isort: skip

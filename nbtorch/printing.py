@@ -158,7 +158,7 @@ def _values_text(values: np.ndarray, indent: int) -> str:
     return _nested_text(values, indent, summarise, text, width)
 
 
-def tensor_text(tensor: Tensor, prefix: str = "tensor(") -> str:
+def tensor_text(tensor: Tensor, prefix: str) -> str:
     """Return `tensor(...)` with the values, and whatever a reader could not guess: device, size, type, gradient."""
     indent = len(prefix)
     suffixes = []
@@ -206,9 +206,9 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
 
 @method
 def __repr__(self: Tensor) -> str:
-    return tensor_text(self)
+    return tensor_text(self, "tensor(" if self._plain_results or type(self) is Tensor else f"{type(self).__name__}(")
 
 
 @method
 def __str__(self: Tensor) -> str:
-    return tensor_text(self)
+    return repr(self)

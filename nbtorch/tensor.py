@@ -6,10 +6,12 @@ What can be *done* with tensors lives in `nbtorch.ops`; each operation installs 
 
 from __future__ import annotations
 
+import functools
 import operator
 import warnings
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,11 +23,19 @@ from .autograd.graph import Edge, Node, edge_of
 from .device import CPU, allocate, array_module, as_device, pool
 from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
+from .layout import address, element_strides, is_contiguous_in, require_memory_format
 from .quiet import quietly
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ndarray = np.ndarray
 _cpu = CPU
+
+
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
+_OPERATORS = frozenset(
+    [f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r")]
+    + [f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert", "getitem", "iter")]
+)
 
 
 class Size(tuple):
@@ -99,6 +109,7 @@ class Tensor:
     _output_nr = 0
     _grad: Tensor | None = None
     _counter: list[int] | None = None  # how often the memory was changed in place; shared by all views of it
+    _memory: Any = None  # the array that the memory belongs to, where it is neither this tensor's nor its base's
     _base: Tensor | None = None  # the tensor that this one is a view of
     _view: tuple[Node, ...] = ()  # the operations that lead from the base to this view
     _view_version = 0  # the base's version when this view's place in the graph was found
@@ -110,9 +121,27 @@ class Tensor:
     _accumulator: Any = None  # a weak reference to it
     _retains_grad = False
     _grad_dtype: dtypes.dtype | str | None = None  # None: this tensor's own, "any": whatever comes
+    _plain_results = False  # whether the methods of a subclass return plain tensors
 
     __array_priority__ = 1000  # NumPy's operators defer to ours
     __hash__ = object.__hash__
+
+    def __init_subclass__(cls, plain_results: bool | None = None, **kwargs: Any) -> None:
+        """Let the methods of a subclass return tensors of its class, unless it wants plain ones.
+
+        As this wraps the methods, tensors that are no subclass pay nothing for it.
+        """
+        super().__init_subclass__(**kwargs)
+        if plain_results is not None:
+            cls._plain_results = plain_results
+        if cls._plain_results or any([base is not Tensor and issubclass(base, Tensor) for base in cls.__bases__]):
+            return
+        for name, member in vars(Tensor).items():
+            if name not in vars(cls) and (not name.startswith("_") or name in _OPERATORS):
+                if isinstance(member, FunctionType):
+                    setattr(cls, name, _of_its_class(member))
+                elif name in ("data", "T", "mT", "H", "mH"):
+                    setattr(cls, name, property(_of_its_class(member.fget), member.fset))
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         where = as_device(device)
@@ -272,24 +301,29 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Return the steps between neighbours in elements, for all dimensions or for one."""
-        size = self._array.dtype.itemsize
-        steps = tuple([s // size for s in self._array.strides])
+        steps = element_strides(self._array)
         return steps if dim is None else steps[normalize_dim(dim, self._array.ndim)]
 
-    def is_contiguous(self) -> bool:
-        """Return whether the elements lie in memory in order, without gaps."""
-        return self._array.flags.c_contiguous
+    def is_contiguous(self, *, memory_format: Any = None) -> bool:
+        """Return whether the elements lie in memory in order, or in the order of another format, without gaps."""
+        if memory_format is None:
+            return self._array.flags.c_contiguous
+        require_memory_format("is_contiguous", memory_format)
+        return is_contiguous_in(self._array.shape, element_strides(self._array), memory_format)
 
     def data_ptr(self) -> int:
         """Return the address of the first element."""
-        array = self._array
-        return array.ctypes.data if isinstance(array, _ndarray) else array.data.ptr
+        return address(self._array) if self._array.size else 0
+
+    def _storage_array(self) -> Any:
+        """Return the array whose memory is this tensor's storage."""
+        tensor = self if self._base is None else self._base
+        return tensor._array if tensor._memory is None else tensor._memory
 
     def storage_offset(self) -> int:
         """Return the distance in elements from the start of the memory that this tensor views."""
-        if self._base is None:
-            return 0
-        return (self.data_ptr() - self._base.data_ptr()) // self.element_size()
+        memory = self._storage_array()
+        return 0 if memory is self._array else (address(self._array) - address(memory)) // self.element_size()
 
     @property
     def requires_grad(self) -> bool:
@@ -409,7 +443,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """Return a tensor on the same memory, outside the graph; in-place changes are seen by both."""
-        tensor = self._wrap_like(self._array)
+        tensor = self.data
         tensor._counter = self._version_counter()
         return tensor
 
@@ -430,6 +464,8 @@ class Tensor:
         tensor = self._wrap_like(self._array)
         if self._counter is INFERENCE:
             tensor._counter = INFERENCE
+        if self._base is not None or self._memory is not None:
+            tensor._memory = self._storage_array()
         return tensor
 
     @data.setter
@@ -438,7 +474,7 @@ class Tensor:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and not value.is_floating_point():
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
-        self._array, self._device = value._array, value._device
+        self._array, self._device, self._memory = value._array, value._device, value._storage_array()
         if value._counter is INFERENCE:
             self._counter = INFERENCE
 
@@ -616,7 +652,9 @@ class Tensor:
                     f"result type {result.dtype.title} can't be cast to the desired output type {self.dtype.title}"
                 )
             result = result.to(self.dtype)
-        if any(step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)):
+        if self._array.size and any(
+            step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)
+        ):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
                 " location. Please clone() the tensor before performing the operation."
@@ -685,12 +723,6 @@ class Tensor:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if copy is None or not copy:
-            return array if dtype is None or dtype == array.dtype else array.astype(dtype)
-        return np.array(array, dtype=dtype, copy=True)
-
     def __len__(self) -> int:
         if self._array.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
@@ -703,6 +735,13 @@ class Tensor:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return bool(self._array.item())
 
+    def _only_element(self) -> Any:
+        if self._array.size != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, got shape {tuple(self.shape)}"
+            )
+        return self.item()
+
     def __float__(self) -> float:
         return float(self._real_item("double"))
 
@@ -711,7 +750,7 @@ class Tensor:
 
     def _real_item(self, target: str) -> Any:
         """Return the value as a real number; an imaginary part does not fit into one."""
-        value = self.item()
+        value = self._only_element()
         if isinstance(value, complex):
             if value.imag:
                 raise RuntimeError(f"value cannot be converted to type {target} without overflow, got {value}")
@@ -724,43 +763,17 @@ class Tensor:
         return int(self._array.item())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._only_element())
 
     def __contains__(self, element: Any) -> bool:
-        if isinstance(element, (Tensor, int, float, complex, bool, np.generic)):
-            value = element._array if isinstance(element, Tensor) else element
-            return bool((self._array == value).any())
+        if isinstance(element, (Tensor, int, float, complex, np.generic)):
+            return bool(self.eq(element).any())
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __format__(self, specification: str) -> str:
         if self._array.ndim == 0 and type(self) is Tensor:
             return self.item().__format__(specification)
         return object.__format__(self, specification)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self.grad_fn is not None:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol:"
-                " detach() the tensor first."
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        tensor = _new(type(self))
-        memo[id(self)] = tensor
-        tensor._array = self._array.copy()
-        tensor._device = self._device
-        tensor._requires_grad = self._requires_grad
-        if self._grad is not None:
-            tensor._grad = self._grad.__deepcopy__(memo)
-        return tensor
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if self.grad_fn is not None:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) can be pickled: detach() the tensor first."
-            )
-        array = self.detach().cpu()._array
-        return _rebuild, (type(self), array, str(self._device), self._requires_grad)
 
     def _accumulate(self, gradient: Tensor) -> None:
         """Add a gradient to this one in place."""
@@ -794,6 +807,7 @@ class Tensor:
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
         def __iter__(self) -> Any: ...
+        def __deepcopy__(self, memo: dict[int, Any]) -> Any: ...
 
 
 _new = Tensor.__new__
@@ -808,27 +822,34 @@ def _arranged(array: Any, like: Any) -> Any:
     return array.reshape([like.shape[axis] for axis in order]).transpose(inverse)
 
 
-def _rebuild(cls: type[Tensor], array: np.ndarray, where: str, requires_grad: bool) -> Tensor:
-    """Make a tensor again of what was pickled."""
-    target = as_device(where)
-    tensor = _new(cls)
-    tensor._array = array if target is _cpu else array_module(target).asarray(array)
-    if target is not _cpu:
-        tensor._device = target
-    tensor._requires_grad = requires_grad
-    return tensor
+def _of_its_class(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that gives its results, where they are plain tensors, the class of the tensor it is called on."""
+
+    @functools.wraps(operation)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        result = operation(self, *args, **kwargs)
+        for item in result if isinstance(result, tuple) else (result,):
+            if type(item) is Tensor and not any([item is given for given in args]):
+                item.__class__ = type(self)
+        return result
+
+    return method
 
 
 def legacy_array(data: tuple[Any, ...], dtype: dtypes.dtype, where: Device) -> Any:
     """Make an array as `Tensor(...)` and `FloatTensor(...)` do: of sizes, uninitialised, or of a sequence's values."""
     if len(data) == 1 and isinstance(data[0], Size):
         return allocate(tuple(data[0]), dtype.numpy, where)
-    if len(data) == 1 and not hasattr(data[0], "__index__"):
+    if len(data) == 1 and (hasattr(data[0], "__len__") or not hasattr(data[0], "__index__")):
         if not hasattr(data[0], "__len__"):
             raise TypeError(f"new(): data must be a sequence (got {type(data[0]).__name__})")
-        values = np.array(data[0])
-        return array_module(where).asarray(quietly(values.astype, dtype.numpy))
-    return allocate(tuple([operator.index(n) for n in data]) if data else (0,), dtype.numpy, where)
+        from .values import array_of
+
+        return array_of(data[0], dtype, where)
+    shape = tuple([operator.index(n) for n in data]) if data else (0,)
+    if min(shape) < 0:
+        raise RuntimeError(f"Tensor: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return allocate(shape, dtype.numpy, where)
 
 
 class Overwritten(Node):

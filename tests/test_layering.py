@@ -10,10 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     ("kernels",),
-    ("nbtorch/device", "nbtorch/dtypes", "nbtorch/limits", "nbtorch/quiet", "nbtorch/hooks", "nbtorch/_version"),
-    ("nbtorch/autograd", "nbtorch/tensor"),
+    (
+        "nbtorch/device",
+        "nbtorch/dtypes",
+        "nbtorch/limits",
+        "nbtorch/layout",
+        "nbtorch/quiet",
+        "nbtorch/hooks",
+        "nbtorch/_version",
+    ),
+    ("nbtorch/autograd", "nbtorch/tensor", "nbtorch/values"),
     ("nbtorch/ops",),
-    ("nbtorch/creation", "nbtorch/random", "nbtorch/printing"),
+    ("nbtorch/creation", "nbtorch/exchange", "nbtorch/random", "nbtorch/printing", "nbtorch/storage"),
     ("nbtorch/nn/functional", "nbtorch/nn/loss_functions"),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),

@@ -5,6 +5,7 @@ Importing this package installs the operations as methods of Tensor.
 
 from . import arithmetic as arithmetic
 from . import binary as binary
+from . import callables as callables
 from . import complex as complex
 from . import conversion as conversion
 from . import einsum as einsum

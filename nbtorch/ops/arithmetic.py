@@ -11,6 +11,8 @@ from .. import dtypes
 from ..autograd.grad_mode import observers, state
 from ..autograd.graph import Node, edge_of, next_in_sequence
 from ..device import CPU, array_module
+from ..layout import allocate_strided, element_strides, format_strides, require_memory_format
+from ..layout import memory_format as MemoryFormat
 from ..quiet import local, quietly
 from ..tensor import Tensor, method
 from .operands import (
@@ -665,8 +667,18 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 
 class Clone(Node):
+    """A copy, of a dense tensor with its strides unless another memory format is wanted."""
+
+    def __init__(self, wanted: MemoryFormat | None = None) -> None:
+        self.wanted = wanted
+
     def forward(self, a: Any) -> Any:
-        return a.copy(order="K") if isinstance(a, np.ndarray) else a.copy()
+        if self.wanted is None and a.flags.c_contiguous and 1 not in a.shape:
+            return a.copy()
+        strides = format_strides("clone", a.shape, element_strides(a), self.wanted)
+        result = allocate_strided(a.shape, strides, a.dtype, self.where)
+        result[...] = a
+        return result
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad
@@ -674,8 +686,9 @@ class Clone(Node):
 
 @method
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Return a copy; gradients flow through it."""
-    return Clone()(input)
+    """Return a copy, by default with the strides of a dense tensor; gradients flow through it."""
+    require_memory_format("clone", memory_format)
+    return Clone(memory_format)(input)
 
 
 class Fill(Node):
@@ -763,11 +776,12 @@ def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     method(assign)
 
 
-def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None) -> None:
+def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None, arrays: bool = False) -> None:
     """Install an operator; an operand of a foreign type gives NotImplemented, so that it may have its say.
 
     The commonest cases, two floating-point tensors of one type or one such tensor and a number, go straight to `node`,
-    where one is given.
+    where one is given. `arrays` tells whether NumPy arrays are taken, too: without it, NumPy computes with the tensor,
+    as in PyTorch.
     """
     reflected = name.startswith("__r")
 
@@ -781,7 +795,7 @@ def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None
                 return node()(number, self) if reflected else node()(self, number)
         if isinstance(other, Tensor) or is_scalar(other):
             return operation(other, self) if reflected else operation(self, other)
-        if isinstance(other, np.ndarray):
+        if arrays and isinstance(other, np.ndarray):
             other = Tensor._wrap(other)
             return operation(other, self) if reflected else operation(self, other)
         return NotImplemented
@@ -796,12 +810,12 @@ def _install_operators() -> None:
     reflected_nodes = nodes | {"sub": Rsub}
     for name, operation in (both | logic).items():
         _operator(f"__{name}__", operation, nodes.get(name))
-        _operator(f"__r{name}__", operation, reflected_nodes.get(name))
+        _operator(f"__r{name}__", operation, reflected_nodes.get(name), arrays=name == "truediv")  # as PyTorch
         in_place = f"{operation.__name__}_"
         install_in_place(in_place, operation)
         _operator(f"__i{name}__", getattr(Tensor, in_place))
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
-        _operator(f"__{name}__", operation)
+        _operator(f"__{name}__", operation, arrays=name in ("eq", "ne"))
         install_in_place(f"{name}_", operation)
     for operation in (neg, masked_fill, maximum, minimum, square):
         install_in_place(f"{operation.__name__}_", operation)

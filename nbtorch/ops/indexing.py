@@ -12,6 +12,7 @@ from .. import dtypes
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node, NodeName
 from ..device import CPU, array_module
+from ..layout import with_new_axes
 from ..tensor import Tensor, method, normalize_dim
 from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, to_dtype
 from .shape import View, stack
@@ -32,7 +33,8 @@ class Slice(View):
 
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
-        return a[(*self.index, ...)] if Ellipsis not in self.index else a[self.index]
+        result = a[(*self.index, ...)] if Ellipsis not in self.index else a[self.index]
+        return with_new_axes(array_module(self.where), result) if None in self.index else result
 
     def backward(self, grad: Tensor) -> Tensor:
         return Embed(self.index, self.shape)(grad)

@@ -204,7 +204,9 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return node(a, b)
 
 
-method(matmul, name="__matmul__")
+@method
+def __matmul__(self: Tensor, other: Any) -> Any:
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 class Linear(Node):

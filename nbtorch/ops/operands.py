@@ -249,7 +249,9 @@ def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
 def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[int, ...]:
     """Return sizes given by position or by the keyword `size`; refuse negative ones and none at all."""
     if size is not None:
-        values = (size, *values)
+        if values or not isinstance(size, (tuple, list)):
+            raise TypeError(f"{operation}(): argument 'size' must be tuple of ints, not {type(size).__name__}")
+        values = (size,)
     if not values:
         raise TypeError(f'{operation}() missing 1 required positional arguments: "size"')
     shape = sizes(values)
