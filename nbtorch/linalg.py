@@ -1,5 +1,6 @@
 """Linear algebra under PyTorch's names (`torch.linalg`)."""
 
+from .functions import publish as _publish
 from .ops.linalg import (
     LinAlgError,
     cholesky,
@@ -65,3 +66,5 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+_publish(globals(), set(__all__) - {"diagonal", "lstsq", "matrix_exp", "vander"}, "linalg_")

@@ -1,5 +1,6 @@
 """Special functions under PyTorch's names (`torch.special`)."""
 
+from .functions import publish as _publish
 from .ops.pointwise import exp2, expm1, log1p, round
 from .ops.reduction import logsumexp
 from .ops.special import (
@@ -62,3 +63,5 @@ __all__ = [
     "xlogy",
     "zeta",
 ]
+
+_publish(globals(), set(__all__) - {"log_softmax", "softmax"}, "special_")

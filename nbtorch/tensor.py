@@ -20,6 +20,7 @@ from .device import CPU, allocate, array_module, as_device, pool
 from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
 from .quiet import quietly
+from .spelling import respelled
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ndarray = np.ndarray
@@ -676,5 +677,5 @@ def method(function: _F | None = None, *, name: str | None = None) -> Any:
     """Install a function of `nbtorch.ops` as a method of Tensor, under its own name or another."""
     if function is None:
         return lambda f: method(f, name=name)
-    setattr(Tensor, name or function.__name__, function)
+    setattr(Tensor, name or function.__name__, respelled(function, operands=False))
     return function

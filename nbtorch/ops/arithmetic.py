@@ -12,6 +12,7 @@ from ..autograd.grad_mode import state
 from ..autograd.graph import Node, edge_of, next_in_sequence
 from ..device import CPU, array_module
 from ..quiet import local, quietly
+from ..spelling import respelled
 from ..tensor import Tensor, method
 from .operands import (
     broadcast_shape,
@@ -714,6 +715,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     """Install `name`, which assigns the result of an operation to its first operand."""
+    operation = respelled(operation, operands=False)
 
     def assign(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return self._assign(operation(self, *args, **kwargs))
@@ -763,7 +765,7 @@ def _install_operators() -> None:
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
         _operator(f"__{name}__", operation)
         install_in_place(f"{name}_", operation)
-    for operation in (neg, masked_fill, maximum, minimum, square):
+    for operation in (neg, masked_fill, square, logical_not, bitwise_not):
         install_in_place(f"{operation.__name__}_", operation)
     method(neg, name="__neg__")
     method(bitwise_not, name="__invert__")
@@ -776,6 +778,7 @@ def _install_operators() -> None:
         "negative": neg,
     }.items():
         method(operation, name=alias)
+        method(getattr(Tensor, f"{operation.__name__}_"), name=f"{alias}_")
 
 
 _install_operators()
