@@ -414,12 +414,11 @@ from .serialization import load as load
 from .serialization import save as save
 from .tensor import Size, Tensor
 
-from . import functions as _functions  # isort: skip
-
-_functions.publish(globals(), _functions.WITH_OUT)
-_functions.publish_methods(globals())
-
 from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip
+from . import functions as _functions  # isort: skip
+
+_functions.publish(globals(), _functions.WITH_OUT)
+_functions.publish_methods(globals())

@@ -19,8 +19,13 @@ from .ops.reduction import return_type
 from .spelling import respelled
 from .tensor import Tensor
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # The functions of the main namespace that take `out`, as in PyTorch.
-WITH_OUT = frozenset(
+WITH_OUT = _names(
     """
     abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr all amax amin aminmax angle any arange arccos
     arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort asin asinh atan atan2 atanh baddbmm bernoulli
@@ -42,17 +47,17 @@ WITH_OUT = frozenset(
     alias_copy as_strided_copy detach_copy diagonal_copy expand_copy permute_copy select_copy slice_copy split_copy
     split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy unsqueeze_copy
     view_as_complex_copy view_as_real_copy view_copy
-    """.split()
+    """
 )
 
 # Those that make a tensor of nothing: `out` says type and device, where the caller does not.
-_CREATION = frozenset("arange empty eye full linspace logspace ones rand randint randn randperm range zeros".split())
+_CREATION = _names("arange empty eye full linspace logspace ones rand randint randn randperm range zeros")
 
 # Those that compute in the type of `out` where the caller names none.
-_ACCUMULATING = frozenset("cumprod cumsum nansum prod sum".split())
+_ACCUMULATING = _names("cumprod cumsum nansum prod sum")
 
 # Those whose results must have exactly the type of `out`, as several results always must; the others are cast.
-_EXACT = frozenset(
+_EXACT = _names(
     """
     abs absolute addbmm addmm addmv all amax amin any argmax argmin baddbmm bitwise_not bmm bucketize ceil chain_matmul
     clamp clamp_max clamp_min clip cross diag dot fix float_power floor frac gather heaviside histc index_add
@@ -63,19 +68,19 @@ _EXACT = frozenset(
     linalg_cholesky linalg_cross linalg_det linalg_eigvalsh linalg_inv linalg_matmul linalg_matrix_norm
     linalg_matrix_power linalg_multi_dot linalg_norm linalg_solve linalg_solve_triangular linalg_svdvals
     linalg_vecdot linalg_vector_norm
-    """.split()
+    """
 )
 
 # Those that raise a TypeError where the others raise a RuntimeError.
-_JOINING = frozenset("cat column_stack concat concatenate dstack hstack row_stack stack vstack".split())
+_JOINING = _names("cat column_stack concat concatenate dstack hstack row_stack stack vstack")
 
 # Tensor's methods that are functions too.
-_METHODS = """
+_METHODS = _names("""
 abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_
 atanh_ ceil_ clip_ cos_ cosh_ deg2rad_ detach detach_ erf_ erfc_ exp2_ exp_ expm1_ fix_ floor_ frac_ gcd_ i0_ lcm_
 ldexp_ log10_ log1p_ log2_ log_ logit_ neg_ negative_ rad2deg_ reciprocal_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_
 square_ tan_ tanh_ trunc_ xlogy_
-""".split()
+""")
 
 
 def publish_methods(namespace: dict[str, Any]) -> None:

@@ -665,8 +665,10 @@ class CopySlices(Node):
 
 def normalize_dim(dim: int, ndim: int) -> int:
     """Return a dimension counted from the front; an IndexError tells the range."""
-    if type(dim) is not int and (isinstance(dim, bool) or not hasattr(dim, "__index__")):
-        raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+    if type(dim) is not int:
+        if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+            raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+        dim = dim.__index__()
     reach = max(ndim, 1)
     if not -reach <= dim < reach:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-reach}, {reach - 1}], but got {dim})")

@@ -28,6 +28,7 @@ from .operands import (
     broadcast_shape,
     floating_operands,
     is_scalar,
+    not_implemented,
     operands,
     require_same_device,
     require_tensor,
@@ -137,7 +138,7 @@ def _same_type(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def _integers(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     a, b = operands(operation, a, b)
     if a.dtype.category != 1:
-        raise RuntimeError(f'"{operation}_cpu" not implemented for {a.dtype}: expected integers')
+        raise not_implemented(f"{operation}_cpu", a.dtype, "integers")
     return a, b
 
 
@@ -317,7 +318,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     require_tensor("lerp", "input", input)
     require_tensor("lerp", "end", end)
     if not input.is_floating_point():
-        raise RuntimeError(f'"lerp_kernel_scalar" not implemented for {input.dtype}: expected floating point')
+        raise not_implemented("lerp_kernel_scalar", input.dtype, "a floating-point type")
     if is_scalar(weight):
         weight = scalar_tensor(weight, input.dtype, input._device)
     require_tensor("lerp", "weight", weight)

@@ -37,18 +37,21 @@ old_qr_result = return_type("qr", "Q", "R")
 old_slogdet_result = return_type("slogdet", "sign", "logabsdet")
 
 
-class LinAlgError(RuntimeError):
+class _LinAlgError(RuntimeError):
     """A matrix does not allow what was asked: it is singular, not positive-definite, or an iteration failed."""
 
 
-def _require_matrices(operation: str, a: Any, square: bool = False, name: str = "A") -> None:
-    """Refuse what is not a stack of float32 or float64 matrices, square ones if asked."""
+LinAlgError = _LinAlgError
+
+
+def _require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
+    """Refuse what is not a stack of floating-point matrices, square ones if asked, float16 unless allowed."""
     require_tensor(operation, name, a)
     if a.ndim < 2:
         raise RuntimeError(f"{operation}: The input tensor {name} must have at least 2 dimensions.")
     if not a.is_floating_point():
         raise RuntimeError(f"{operation}: Expected a floating point or complex tensor as input. Got {a.dtype}")
-    if a._array.dtype.itemsize < 4:
+    if a._array.dtype.itemsize < 4 and not half:
         raise RuntimeError(f"{operation}: Low precision dtypes not supported. Got {a.dtype}")
     if square and a.shape[-1] != a.shape[-2]:
         raise RuntimeError(
@@ -703,7 +706,7 @@ def matrix_norm(
     """
     if dtype is not None:
         A = to_dtype(A, dtypes.as_dtype(dtype))
-    _require_matrices("linalg.matrix_norm", A)
+    _require_matrices("linalg.matrix_norm", A, half=ord not in ("nuc", 2, -2))
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if ord not in _MATRIX_ORDERS:
@@ -713,7 +716,10 @@ def matrix_norm(
         return norm(A, 2, (rows, columns), keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(A.movedim((rows, columns), (-2, -1)))
-        result = s.sum(-1) if ord == "nuc" else (amax if ord == 2 else amin)(s, -1)
+        if ord == "nuc" or (ord == 2 and s.shape[-1] == 0):
+            result = s.sum(-1)
+        else:
+            result = (amax if ord == 2 else amin)(s, -1)
         if not keepdim:
             return result
         for d in sorted((rows, columns)):
@@ -725,21 +731,32 @@ def matrix_norm(
     return result if keepdim else result.squeeze((rows, columns))
 
 
-def linalg_norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+@method(name="_nuclear_norm")
+def nuclear_norm(input: Tensor, dim: Any = (-2, -1), keepdim: bool = False) -> Tensor:
+    """Return the sums of the singular values of matrices."""
+    return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
+
+
+def frobenius_norm(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """Return the roots of the sums of squares over one dimension, two or all."""
+    return norm(input, 2, dim, keepdim)
+
+
+def linalg_norm(input: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return a vector norm, or, if `ord` is given and `dim` or the tensor has two dimensions, a matrix norm."""
-    require_tensor("linalg.norm", "A", A)
+    require_tensor("linalg.norm", "input", input)
     if ord is None:
-        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
     pair = isinstance(dim, (tuple, list)) and len(dim) == 2
-    if pair or (dim is None and A.ndim == 2):
-        return matrix_norm(A, ord, dim or (0, 1), keepdim, dtype=dtype)
-    if dim is None and A.ndim > 2:
+    if pair or (dim is None and input.ndim == 2):
+        return matrix_norm(input, ord, dim or (0, 1), keepdim, dtype=dtype)
+    if dim is None and input.ndim not in (1, 2):
         raise RuntimeError(
-            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D."
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {input.ndim}D."
         )
     if isinstance(ord, str):
         raise RuntimeError(f"linalg.norm: Order {ord} not supported for vectors.")
-    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+    return vector_norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 def cond(A: Tensor, p: Any = None) -> Tensor:

@@ -204,8 +204,8 @@ def normalize_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     """Return dimensions counted from the front, all of them for None; refuse repetition."""
     if dim is None:
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
-    result = tuple(normalize_dim(int(d), ndim) for d in dims)
+    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    result = tuple([normalize_dim(d, ndim) for d in dims])
     if len(set(result)) != len(result):
         raise RuntimeError(f"dim {result[0]} appears multiple times in the list of dims: {list(dims)}")
     return result

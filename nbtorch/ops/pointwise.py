@@ -115,7 +115,18 @@ tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x
 abs = declare(
     "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sign(), keeps_integers=True
 )
-sign = declare("sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
+def _sign(xp: Any, x: Any) -> Any:
+    """Return -1, 0 or 1; NaN has the sign 0, as in PyTorch."""
+    return ((x > 0).astype(np.int8) - (x < 0)).astype(x.dtype)
+
+
+sign = declare(
+    "sign",
+    "Return -1, 0 or 1, and 0 for NaN.",
+    _sign,
+    from_input=_zeros,
+    keeps_integers=True,
+)
 floor = declare(
     "floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True
 )
@@ -165,7 +176,9 @@ rad2deg = declare(
     lambda xp, x: x * x.dtype.type(180 / math.pi),
     from_input=lambda x: _ones(x) * (180 / math.pi),
 )
-sgn = declare("sgn", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x), from_input=_zeros, keeps_integers=True)
+sgn = declare(
+    "sgn", "Return -1, 0 or 1, and 0 for NaN.", _sign, from_input=_zeros, keeps_integers=True
+)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:

@@ -10,8 +10,15 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import bitwise_xor, install_in_place
 from .indexing import Gather
-from .operands import require_tensor, scalar_tensor, to_dtype, to_floating_point
-from .reduction import return_type
+from .operands import (
+    require_floating_point,
+    require_number,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+    to_floating_point,
+)
+from .reduction import return_type, summable
 from .shape import cat, narrow
 
 cummax_result = return_type("cummax", "values", "indices")
@@ -54,9 +61,9 @@ class Cumsum(Node):
 def _summable(operation: str, input: Tensor, dtype: Any) -> Tensor:
     """Return the input in the type to sum in: the one asked for, or int64 for integers."""
     require_tensor(operation, "input", input)
-    if dtype is not None:
-        return to_dtype(input, dtypes.as_dtype(dtype))
-    return to_dtype(input, dtypes.int64) if input.dtype.category < 2 else input
+    input = summable(input, dtype)
+    require_number(f"{operation}_out_cpu", input)
+    return input
 
 
 @method
@@ -157,9 +164,8 @@ def _advanced(a: Tensor, axis: int, step: int) -> Tensor:
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return the logarithms of the running sums of exponentials along a dimension, without overflow."""
     require_tensor("logcumsumexp", "input", input)
-    if not input.is_floating_point():
-        raise RuntimeError(f'"logcumsumexp_out_cpu" not implemented for {input.dtype}: expected floating point')
     axis = normalize_dim(dim, input.ndim)
+    require_floating_point("logcumsumexp_out_cpu", input)
     return LogCumSumExp(axis)(input) if input.ndim else input.clone()
 
 

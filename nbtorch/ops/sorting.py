@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.graph import Node
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Gather
-from .operands import is_scalar, operands, require_same_device, require_tensor, scalar_tensor
+from .operands import (
+    is_scalar,
+    not_implemented,
+    operands,
+    require_number,
+    require_same_device,
+    require_tensor,
+    scalar_tensor,
+)
 from .reduction import return_type
 
 sort_result = return_type("sort", "values", "indices")
@@ -150,6 +159,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
             f"selected number k out of range for dimension {axis}: kthvalue needs k in"
             f" [1, {array.shape[axis]}], got {k}"
         )
+    require_number("kthvalue_cpu", input)
     order = _order(input._xp, array, axis, False)
     indices = order[(slice(None),) * axis + (slice(k - 1, k),)]
     return _one_of_each(input, axis, keepdim, indices, Kthvalue, kthvalue_result)
@@ -170,8 +180,12 @@ def _middle(xp: Any, a: Any, axis: int, skip_nan: bool) -> Any:
 def _median(input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     name, node, result = ("nanmedian", Nanmedian, nanmedian_result) if skip_nan else ("median", Median, median_result)
     require_tensor(name, "input", input)
+    if dim is None and keepdim:
+        raise TypeError(f"{name}(): argument 'dim' must be int, not NoneType")
     if dim is not None:
         axis, array = _searched(name, input, dim)
+    require_number(f"{name}_cpu", input)
+    if dim is not None:
         return _one_of_each(input, axis, keepdim, _middle(input._xp, array, axis, skip_nan), node, result)
     flat = input.reshape(-1)
     if flat.numel() == 0:
@@ -293,9 +307,24 @@ def nanquantile(
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation)
 
 
+class Unique(Node):
+    """Elements picked out by comparing them, which has no derivative."""
+
+    name = "Unique2Backward0"
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def forward(self, a: Any) -> Any:
+        return self.values
+
+    def backward(self, grad: Tensor) -> Any:
+        raise RuntimeError("the derivative for 'unique' is not implemented.")
+
+
 def _results(input: Tensor, values: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool) -> Any:
     parts = [values, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
-    tensors = [input._wrap_like(parts[0]), *(input._wrap_like(p.astype(np.int64, copy=False)) for p in parts[1:])]
+    tensors = [Unique(parts[0])(input), *(input._wrap_like(p.astype(np.int64, copy=False)) for p in parts[1:])]
     return tuple(tensors) if len(tensors) > 1 else tensors[0]
 
 
@@ -468,7 +497,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """
     require_tensor("histc", "input", input)
     if not input.is_floating_point():
-        raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}: expected floating point')
+        raise not_implemented("histogram_cpu", input.dtype, "a floating-point type")
     if bins <= 0:
         raise RuntimeError(f"bins must be > 0, but got {bins}")
     xp, a = input._xp, input._array.reshape(-1)
@@ -496,7 +525,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.ndim != 1 or (input.numel() and int(input._array.min()) < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if input.dtype.category != 1:
-        raise RuntimeError(f'"bincount_cpu" not implemented for {input.dtype}: expected integers')
+        raise not_implemented("bincount_cpu", input.dtype, "integers")
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     xp = input._xp

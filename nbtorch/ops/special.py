@@ -14,7 +14,7 @@ from ..device import allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place, square
 from .loss import LogSoftmax, Softmax
-from .operands import floating_operands, require_tensor, scalar_tensor, to_dtype, to_floating_point
+from .operands import floating_operands, require_floating_point, require_tensor, scalar_tensor, to_dtype, to_floating_point
 from .pointwise import Pointwise, cos, declare, exp, log, sign, sin
 
 _ROOT_PI = math.sqrt(math.pi)
@@ -299,8 +299,7 @@ def _normalized(name: str, node: Any, input: Tensor, dim: int, dtype: Any) -> Te
     require_tensor(name, "input", input)
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
-    if not input.is_floating_point():
-        raise RuntimeError(f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: expected floating point')
+    require_floating_point(f"{name}_lastdim_kernel_impl", input)
     axis = normalize_dim(dim, input.ndim)
     return node(axis)(input) if input.ndim else node(0)(input.reshape(1)).reshape(())
 

@@ -9,7 +9,7 @@ from .. import dtypes
 from ..tensor import Size, Tensor, method, normalize_dim
 from .arithmetic import install_in_place
 from .operands import broadcast_shape, require_same_device, require_tensor, to_dtype
-from .reduction import amax, amin, mean, norm, return_type, std, sum, var
+from .reduction import MeanAlong, Std, Var, amax, amin, deviations, norm, return_type, sum
 
 aminmax_result = return_type("aminmax", "min", "max")
 
@@ -31,6 +31,11 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
     require_tensor("nanmean", "input", input)
     if not input.is_floating_point():
         raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
+    if dtype is not None and dtypes.as_dtype(dtype).category < 2:
+        raise RuntimeError(
+            "nanmean(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype."
+            f" Got: {dtype}"
+        )
     return nansum(input, dim, keepdim, dtype=dtype) / sum(~input.isnan(), dim, keepdim)
 
 
@@ -39,7 +44,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     """Return the smallest and the largest element, of all or along a dimension."""
     require_tensor("aminmax", "input", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
-    if input.numel() == 0 and (axis is None or input._array.shape[axis] == 0):
+    if input.numel() == 0 and axis is not None and input._array.shape[axis] == 0:
+        raise IndexError(f"aminmax: Expected reduction dim {axis} to have non-zero size.")
+    if input.numel() == 0 and axis is None:
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         )
@@ -51,25 +58,16 @@ def std_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
     """Return the standard deviation and the mean; see `var`."""
-    dim, spread = _spread(dim, unbiased, correction)
-    return std(input, dim, correction=spread, keepdim=keepdim), mean(input, dim, keepdim)
+    dims, spread = deviations("std_mean", input, dim, unbiased, correction)
+    return Std(dims, keepdim, spread)(input), MeanAlong(dims, keepdim)(input)
 
 
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
     """Return the variance and the mean; see `var`."""
-    dim, spread = _spread(dim, unbiased, correction)
-    return var(input, dim, correction=spread, keepdim=keepdim), mean(input, dim, keepdim)
-
-
-def _spread(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
-    """Return the dimension and the correction of the forms `(unbiased)`, `(dim, unbiased)` and `(dim, correction=)`."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if unbiased is not None:
-        return dim, int(unbiased)
-    return dim, 1 if correction is None else correction
+    dims, spread = deviations("var_mean", input, dim, unbiased, correction)
+    return Var(dims, keepdim, spread)(input), MeanAlong(dims, keepdim)(input)
 
 
 @method
