@@ -197,8 +197,10 @@ def zeta(x, q):
     x, q = float(x), float(q)
     if x == 1:
         return math.inf
-    if not x > 1 or q != q:
+    if not x > 1 or q != q or q == -math.inf:
         return math.nan
+    if q == math.inf:
+        return 0.0
     if q <= 0:
         if q == math.floor(q):
             return math.inf

@@ -470,7 +470,9 @@ class Tensor:
                     f"result type {result.dtype.title} can't be cast to the desired output type {self.dtype.title}"
                 )
             result = result.to(self.dtype)
-        if any(step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)):
+        if self._array.size and any(
+            step == 0 < extent - 1 for step, extent in zip(self._array.strides, self._array.shape, strict=True)
+        ):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
                 " location. Please clone() the tensor before performing the operation."

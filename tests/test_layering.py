@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     ("kernels",),
-    ("nbtorch/device", "nbtorch/dtypes", "nbtorch/quiet", "nbtorch/hooks", "nbtorch/_version"),
+    ("nbtorch/device", "nbtorch/dtypes", "nbtorch/quiet", "nbtorch/hooks", "nbtorch/spelling", "nbtorch/_version"),
     ("nbtorch/autograd", "nbtorch/tensor"),
     ("nbtorch/ops",),
     ("nbtorch/creation", "nbtorch/random", "nbtorch/printing"),

@@ -16,6 +16,7 @@ from .arithmetic import Where, unbroadcast
 from .operands import (
     broadcast_shape,
     is_scalar,
+    not_implemented,
     require_number,
     require_tensor,
     scalar_tensor,
@@ -46,13 +47,15 @@ def declare(
     from_input: Callable[[Tensor], Any] | None = None,
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
+    refuses: str = "",
     base: type[Pointwise] = Pointwise,
     methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
     The derivative is given in terms of the input or, where that is cheaper, of the output. A `base` other than
-    Pointwise may take something else than a formula.
+    Pointwise may take something else than a formula. `refuses` lists the kinds of NumPy types for which the function is
+    not implemented.
     """
     derivative: Any = from_input or from_output
     members = {
@@ -66,6 +69,8 @@ def declare(
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
+        if refuses and input._array.dtype.kind in refuses:
+            raise not_implemented(f"{name}_cpu", input.dtype, "another type")
         return node()(input if keeps_integers else to_floating_point(input))
 
     function.__name__ = function.__qualname__ = name
@@ -113,8 +118,15 @@ cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=l
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
 tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
 abs = declare(
-    "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sign(), keeps_integers=True
+    "abs",
+    "Return the absolute value.",
+    lambda xp, x: xp.abs(x),
+    from_input=lambda x: x.sign(),
+    keeps_integers=True,
+    refuses="b",
 )
+
+
 def _sign(xp: Any, x: Any) -> Any:
     """Return -1, 0 or 1; NaN has the sign 0, as in PyTorch."""
     return ((x > 0).astype(np.int8) - (x < 0)).astype(x.dtype)
@@ -128,10 +140,20 @@ sign = declare(
     keeps_integers=True,
 )
 floor = declare(
-    "floor", "Return the elements rounded down.", lambda xp, x: xp.floor(x), from_input=_zeros, keeps_integers=True
+    "floor",
+    "Return the elements rounded down.",
+    lambda xp, x: xp.floor(x),
+    from_input=_zeros,
+    keeps_integers=True,
+    refuses="b",
 )
 ceil = declare(
-    "ceil", "Return the elements rounded up.", lambda xp, x: xp.ceil(x), from_input=_zeros, keeps_integers=True
+    "ceil",
+    "Return the elements rounded up.",
+    lambda xp, x: xp.ceil(x),
+    from_input=_zeros,
+    keeps_integers=True,
+    refuses="b",
 )
 trunc = declare(
     "trunc",
@@ -139,6 +161,7 @@ trunc = declare(
     lambda xp, x: xp.trunc(x),
     from_input=_zeros,
     keeps_integers=True,
+    refuses="b",
 )
 
 
@@ -163,7 +186,13 @@ atanh = declare(
 exp2 = declare(
     "exp2", "Return 2 to the power of the elements.", lambda xp, x: xp.exp2(x), from_output=lambda y: y * math.log(2)
 )
-frac = declare("frac", "Return the part after the decimal point.", lambda xp, x: x - xp.trunc(x), from_input=_ones)
+frac = declare(
+    "frac",
+    "Return the part after the decimal point.",
+    lambda xp, x: x - xp.trunc(x),
+    from_input=_ones,
+    refuses="biu",
+)
 deg2rad = declare(
     "deg2rad",
     "Return degrees as radians.",
@@ -176,15 +205,13 @@ rad2deg = declare(
     lambda xp, x: x * x.dtype.type(180 / math.pi),
     from_input=lambda x: _ones(x) * (180 / math.pi),
 )
-sgn = declare(
-    "sgn", "Return -1, 0 or 1, and 0 for NaN.", _sign, from_input=_zeros, keeps_integers=True
-)
+sgn = declare("sgn", "Return -1, 0 or 1, and 0 for NaN.", _sign, from_input=_zeros, keeps_integers=True)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     # exp of a non-positive number cannot overflow
     decay = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay)) + 0 * x
+    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay))
 
 
 sigmoid = declare(
@@ -236,6 +263,8 @@ class ReluGrad(Node):
 def relu(input: Tensor) -> Tensor:
     """Return `max(input, 0)`; NaN passes through."""
     require_tensor("relu", "input", input)
+    if input.dtype is dtypes.bool:
+        raise RuntimeError("Boolean inputs not supported for relu")
     return Relu()(input)
 
 
@@ -334,6 +363,10 @@ def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 @method
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Return the elements rounded, halves to the even neighbour."""
+    require_tensor("round", "input", input)
+    require_number("round_cpu", input)
+    if decimals and not input.is_floating_point():
+        raise not_implemented("round_cpu", input.dtype, "a floating-point type if there are decimals")
     return Round(decimals)(input)
 
 
@@ -370,6 +403,7 @@ isneginf = _test("isneginf", "Return where the elements are minus infinity.", la
 isreal = _test("isreal", "Return where the elements have no imaginary part.", lambda xp, x: xp.isreal(x))
 
 
+@method(name="__pos__")
 @method
 def positive(input: Tensor) -> Tensor:
     """Return the tensor itself; booleans have no sign."""

@@ -171,7 +171,9 @@ def deviations(
         dim, unbiased = None, dim
     dims = _reduced(dim, input.ndim)
     if not input.is_floating_point():
-        raise RuntimeError(f"{operation}: std and var only support floating point and complex dtypes, got {input.dtype}")
+        raise RuntimeError(
+            f"{operation}: std and var only support floating point and complex dtypes, got {input.dtype}"
+        )
     if unbiased is not None:
         if correction is not None:
             raise TypeError(f"{operation}(): unbiased and correction say the same: give one of them")
@@ -279,7 +281,6 @@ class _Extreme(Node):
         hit = self.hits(a.detach(), result.detach().reshape(kept))
         share = Sum(self.dims, True)(to_dtype(hit, grad.dtype))
         return Where()(hit, grad.reshape(kept), scalar_tensor(0, grad.dtype, grad._device)) / share
-
 
     def hits(self, a: Tensor, result: Tensor) -> Tensor:
         """Return where the extreme stands."""

@@ -14,7 +14,14 @@ from ..device import allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place, square
 from .loss import LogSoftmax, Softmax
-from .operands import floating_operands, require_floating_point, require_tensor, scalar_tensor, to_dtype, to_floating_point
+from .operands import (
+    floating_operands,
+    require_floating_point,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+    to_floating_point,
+)
 from .pointwise import Pointwise, cos, declare, exp, log, sign, sin
 
 _ROOT_PI = math.sqrt(math.pi)
@@ -169,6 +176,8 @@ def zeta(input: Any, other: Any) -> Tensor:
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """Return the logarithm of the multivariate gamma function of dimension `p`."""
     require_tensor("mvlgamma", "input", input)
+    if input.dtype is dtypes.bool:
+        raise RuntimeError("mvlgamma: The input tensor may not be a boolean tensor.")
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = to_floating_point(input)
