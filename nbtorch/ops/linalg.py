@@ -44,7 +44,7 @@ class _LinAlgError(RuntimeError):
 LinAlgError = _LinAlgError
 
 
-def _require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
+def require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
     """Refuse what is not a stack of floating-point matrices, square ones if asked, float16 unless allowed."""
     require_tensor(operation, name, a)
     if a.ndim < 2:
@@ -85,7 +85,7 @@ class Inverse(Node):
 
 def inv(A: Tensor) -> Tensor:
     """Return the inverses of square matrices, (…, n, n)."""
-    _require_matrices("linalg.inv", A, True)
+    require_matrices("linalg.inv", A, True)
     return Inverse()(A)
 
 
@@ -104,7 +104,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
 
     PyTorch's number is the position of the zero pivot.
     """
-    _require_matrices("linalg.inv_ex", A, True)
+    require_matrices("linalg.inv_ex", A, True)
     return inv_ex_result(*_one_by_one(A, inv, check_errors))
 
 
@@ -147,7 +147,7 @@ class Solve(Node):
         return to_a, to_b.sum_to_size(self.shape_b) if self.needs_input_grad[1] else None
 
 
-def _is_vector(A: Tensor, B: Tensor) -> bool:
+def is_vector(A: Tensor, B: Tensor) -> bool:
     """Whether a right-hand side is (a stack of) vectors rather than matrices."""
     return B.ndim == 1 or (A.ndim - 1 == B.ndim and B.shape == A.shape[:-1])
 
@@ -160,12 +160,12 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         B: right-hand sides, (…, n, k) or (…, n).
         left: on which side A stands.
     """
-    _require_matrices("linalg.solve", A, True)
+    require_matrices("linalg.solve", A, True)
     require_tensor("linalg.solve", "B", B)
     require_same_device("linalg.solve", A, B)
     if A.dtype is not B.dtype:
         raise RuntimeError(f"linalg.solve: Expected A and B to have the same dtype, but found {A.dtype} and {B.dtype}")
-    vector = _is_vector(A, B)
+    vector = is_vector(A, B)
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False")
     right = B.unsqueeze(-1) if vector else B
@@ -178,6 +178,18 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         return Solve()(A.mT, right.mT).mT
     result = Solve()(A, right)
     return result.squeeze(-1) if vector else result
+
+
+def _substituted(xp: Any, triangle: Any, b: Any, upper: bool) -> Any:
+    """Solve with triangular matrices row by row; a zero on the diagonal gives infinities and NaN."""
+    batch = np.broadcast_shapes(triangle.shape[:-2], b.shape[:-2])
+    x = xp.broadcast_to(b, (*batch, *b.shape[-2:])).copy()
+    rows = range(triangle.shape[-1])
+    for k in reversed(rows) if upper else rows:
+        x[..., k, :] /= triangle[..., k, k, None]
+        rest = slice(k) if upper else slice(k + 1, None)
+        x[..., rest, :] -= triangle[..., rest, k, None] * x[..., k, None, :]
+    return x
 
 
 class SolveTriangular(Node):
@@ -195,7 +207,9 @@ class SolveTriangular(Node):
         if self.unitriangular:
             index = xp.arange(a.shape[-1])
             triangle[..., index, index] = 1
-        return _computed(xp.linalg.solve, "linalg.solve_triangular: a diagonal element is zero", triangle, b)
+        if (xp.diagonal(triangle, 0, -2, -1) == 0).any():
+            return _substituted(xp, triangle, b, self.upper)
+        return xp.linalg.solve(triangle, b)
 
     def backward(self, grad: Tensor) -> Any:
         a, x = self.saved_tensors
@@ -217,8 +231,8 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
         left: on which side A stands.
         unitriangular: take A's diagonal as ones.
     """
-    _require_matrices("linalg.solve_triangular", A, True)
-    _require_matrices("linalg.solve_triangular", B, name="B")
+    require_matrices("linalg.solve_triangular", A, True)
+    require_matrices("linalg.solve_triangular", B, name="B")
     if A.shape[-1] != B.shape[-2 if left else -1]:
         raise RuntimeError(
             f"linalg.solve_triangular: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}"
@@ -260,13 +274,13 @@ class Cholesky(Node):
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """Return the triangular L with `A = L @ L.mT`, or with `upper` its transpose, of positive-definite matrices."""
-    _require_matrices("linalg.cholesky", A, True)
+    require_matrices("linalg.cholesky", A, True)
     return Cholesky()(A.mT).mT if upper else Cholesky()(A)
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """Return the Cholesky factors and, for each matrix, 0 or 1 where it is not positive-definite."""
-    _require_matrices("linalg.cholesky_ex", A, True)
+    require_matrices("linalg.cholesky_ex", A, True)
     return cholesky_ex_result(*_one_by_one(A, lambda a: cholesky(a, upper=upper), check_errors))
 
 
@@ -345,7 +359,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
         A: matrices, (…, m, n).
         mode: `"reduced"` (Q has min(m, n) columns), `"complete"` (m columns) or `"r"` (Q is empty).
     """
-    _require_matrices("linalg.qr", A)
+    require_matrices("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
@@ -403,7 +417,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
         A: (…, n, n), of which one triangle is read.
         UPLO: which triangle, `"L"` or `"U"`.
     """
-    _require_matrices("linalg.eigh", A, True)
+    require_matrices("linalg.eigh", A, True)
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     return eigh_result(*Eigh(UPLO.upper())(A))
@@ -462,7 +476,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
         full_matrices: give square U and Vh; their additional vectors have no gradient.
         driver: accepted for PyTorch's signature.
     """
-    _require_matrices("linalg.svd", A)
+    require_matrices("linalg.svd", A)
     u, s, vh = Svd()(A)
     m, n = A.shape[-2:]
     if full_matrices and m != n:
@@ -481,7 +495,7 @@ def _completed(vectors: Tensor, more: Tensor, dim: int) -> Tensor:
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Return the singular values of matrices, descending."""
-    _require_matrices("linalg.svdvals", A)
+    require_matrices("linalg.svdvals", A)
     return Svd()(A)[1]
 
 
@@ -524,7 +538,7 @@ def _cofactors(a: Tensor) -> Tensor:
 @method
 def det(A: Tensor) -> Tensor:
     """Return the determinants of square matrices."""
-    _require_matrices("linalg.det", A, True)
+    require_matrices("linalg.det", A, True)
     return Det()(A)
 
 
@@ -544,7 +558,7 @@ class Slogdet(Node):
 
 def slogdet(A: Tensor) -> Any:
     """Return the signs and the logarithms of the absolute values of determinants."""
-    _require_matrices("linalg.slogdet", A, True)
+    require_matrices("linalg.slogdet", A, True)
     return slogdet_result(*Slogdet()(A))
 
 
@@ -557,7 +571,7 @@ def _old_slogdet(input: Tensor) -> Any:
 @method
 def logdet(input: Tensor) -> Tensor:
     """Return the logarithms of determinants: NaN where they are negative."""
-    _require_matrices("logdet", input, True)
+    require_matrices("logdet", input, True)
     sign, log = Slogdet()(input)
     return log.masked_fill(sign < 0, math.nan)
 
@@ -621,7 +635,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
         rtol: the same relative to the largest; by default max(m, n) times the rounding unit, if `atol` is not given.
         hermitian: whether the matrices are symmetric; then only their lower triangle is read.
     """
-    _require_matrices("linalg.pinv", A, hermitian)
+    require_matrices("linalg.pinv", A, hermitian)
     if hermitian:
         A = tril(A) + tril(A, -1).mT
     return Pinv(_cutoff(A._array.shape, atol, rtol))(A)
@@ -635,7 +649,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
 
 def matrix_rank(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """Return how many singular values of matrices are not negligible; see `pinv` for the limits."""
-    _require_matrices("linalg.matrix_rank", A, hermitian)
+    require_matrices("linalg.matrix_rank", A, hermitian)
     s = abs(eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
     limit = _cutoff(A._array.shape, atol, rtol)(A._xp, s._array)
     return A._wrap_like((s._array > limit).sum(-1))
@@ -653,7 +667,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     Returns:
         solution; residuals (sums of squares, where m > n and the rank is full, else empty); rank; singular values.
     """
-    _require_matrices("linalg.lstsq", A)
+    require_matrices("linalg.lstsq", A)
     require_tensor("linalg.lstsq", "B", B)
     if A.dtype is not B.dtype:
         raise RuntimeError(
@@ -663,7 +677,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError(
             f"torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), got {driver}"
         )
-    vector = _is_vector(A, B)
+    vector = is_vector(A, B)
     right = B.unsqueeze(-1) if vector else B
     m, n = A.shape[-2:]
     if right.ndim < 2 or right.shape[-2] != m:
@@ -706,7 +720,7 @@ def matrix_norm(
     """
     if dtype is not None:
         A = to_dtype(A, dtypes.as_dtype(dtype))
-    _require_matrices("linalg.matrix_norm", A, half=ord not in ("nuc", 2, -2))
+    require_matrices("linalg.matrix_norm", A, half=ord not in ("nuc", 2, -2))
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if ord not in _MATRIX_ORDERS:
@@ -761,11 +775,11 @@ def linalg_norm(input: Tensor, ord: Any = None, dim: Any = None, keepdim: bool =
 
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """Return the condition numbers of matrices in a norm (see `matrix_norm`; None is 2, by singular values)."""
-    _require_matrices("linalg.cond", A)
+    require_matrices("linalg.cond", A)
     if p in (None, 2, -2):
         s = svdvals(A)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    _require_matrices("linalg.cond", A, True)
+    require_matrices("linalg.cond", A, True)
     try:
         inverse = inv(A)
     except LinAlgError:
