@@ -3,6 +3,7 @@
 `import nbtorch as torch` is all that a PyTorch script of this scope changes.
 """
 
+from math import e, inf, nan, pi
 from pathlib import Path as _Path
 
 # In a checkout, which Python imports when it is started there, the kernels lie beside this folder, not inside.
@@ -33,8 +34,10 @@ from .creation import (
     full,
     full_like,
     linspace,
+    logspace,
     ones,
     ones_like,
+    range,
     scalar_tensor,
     tensor,
     zeros,
@@ -74,10 +77,13 @@ from .ops.arithmetic import (
     divide,
     eq,
     equal,
+    fill,
     fill_,
     floor_divide,
     ge,
     gt,
+    is_nonzero,
+    is_same_size,
     isclose,
     isfinite,
     isinf,
@@ -119,18 +125,45 @@ from .ops.binary import (
     fmin,
     fmod,
     gcd,
+    greater,
+    greater_equal,
     heaviside,
     hypot,
     lcm,
     ldexp,
     lerp,
+    less,
+    less_equal,
     logaddexp,
     logaddexp2,
     nextafter,
+    not_equal,
+)
+from .ops.copies import (
+    alias_copy,
+    as_strided_copy,
+    detach_copy,
+    diagonal_copy,
+    expand_copy,
+    narrow_copy,
+    permute_copy,
+    select_copy,
+    slice_copy,
+    split_copy,
+    split_with_sizes_copy,
+    squeeze_copy,
+    t_copy,
+    transpose_copy,
+    unbind_copy,
+    unfold_copy,
+    unsqueeze_copy,
+    view_copy,
 )
 from .ops.einsum import (
     einsum,
 )
+from .ops.factor import geqrf, lu, lu_solve, lu_unpack, orgqr, ormqr
+from .ops.histogram import histogram, histogramdd
 from .ops.indexing import (
     gather,
     index_put,
@@ -138,6 +171,8 @@ from .ops.indexing import (
     index_select,
     masked_select,
     nonzero,
+    nonzero_static,
+    unravel_index,
 )
 from .ops.joining import (
     adjoint,
@@ -162,6 +197,7 @@ from .ops.joining import (
     split_with_sizes,
     tensor_split,
     tile,
+    unsafe_split_with_sizes,
     vsplit,
     vstack,
 )
@@ -171,10 +207,12 @@ from .ops.linalg import (
     cholesky_solve,
     cond,
     det,
+    frobenius_norm,
     inverse,
     logdet,
     lstsq,
     matrix_rank,
+    nuclear_norm,
     pinverse,
     qr,
     slogdet,
@@ -215,6 +253,7 @@ from .ops.pointwise import (
     fix,
     floor,
     frac,
+    frexp,
     isneginf,
     isposinf,
     isreal,
@@ -241,6 +280,8 @@ from .ops.pointwise import (
     sqrt,
     tan,
     tanh,
+    threshold,
+    threshold_,
     trunc,
 )
 from .ops.products import (
@@ -284,6 +325,7 @@ from .ops.scan import (
     cumsum,
     cumulative_trapezoid,
     diff,
+    gradient,
     logcumsumexp,
     trapezoid,
     trapz,
@@ -300,6 +342,7 @@ from .ops.scatter import (
     scatter,
     scatter_add,
     scatter_reduce,
+    segment_reduce,
     take,
     take_along_dim,
 )
@@ -312,6 +355,7 @@ from .ops.shape import (
     concatenate,
     flatten,
     flip,
+    moveaxis,
     movedim,
     narrow,
     permute,
@@ -327,6 +371,8 @@ from .ops.shape import (
     transpose,
     unbind,
     unflatten,
+    unsafe_chunk,
+    unsafe_split,
     unsqueeze,
 )
 from .ops.sorting import (
@@ -354,6 +400,8 @@ from .ops.special import (
     erfc,
     erfinv,
     i0,
+    igamma,
+    igammac,
     lgamma,
     log_softmax,
     logit,
@@ -372,6 +420,8 @@ from .ops.statistics import (
     dist,
     nanmean,
     nansum,
+    norm_except_dim,
+    pdist,
     renorm,
     std_mean,
     var_mean,
@@ -422,3 +472,5 @@ from . import functions as _functions  # isort: skip
 
 _functions.publish(globals(), _functions.WITH_OUT)
 _functions.publish_methods(globals())
+
+newaxis = None

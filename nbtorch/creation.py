@@ -298,6 +298,56 @@ def linspace(
     return _made(array_module(where).asarray(values), where, requires_grad)
 
 
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return `steps` numbers evenly spaced on a logarithmic scale from `base ** start` to `base ** end`."""
+    if steps < 0:
+        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    where = as_device(device)
+    values = np.power(float(base), np.linspace(float(start), float(end), steps)).astype(chosen.numpy)
+    return _made(array_module(where).asarray(values), where, requires_grad)
+
+
+def range(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return the numbers from `start` (0 if only one is given) to `end`, included; `arange` is its newer form."""
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with"
+        " Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        UserWarning,
+        stacklevel=2,
+    )
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(
+            f"upper bound and lower bound inconsistent with step sign: got start {start}, end {end}, step {step}"
+        )
+    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    where = as_device(device)
+    values = (start + step * np.arange(math.floor((end - start) / step) + 1)).astype(chosen.numpy)
+    return _made(array_module(where).asarray(values), where, requires_grad)
+
+
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones on the diagonal and zeros elsewhere."""
     if n < 0 or (m is not None and m < 0):

@@ -1,6 +1,17 @@
 """Linear algebra under PyTorch's names (`torch.linalg`)."""
 
 from .functions import publish as _publish
+from .ops.factor import (
+    householder_product,
+    ldl_factor,
+    ldl_factor_ex,
+    ldl_solve,
+    lu_factor,
+    lu_factor_ex,
+    solve_ex,
+)
+from .ops.factor import linalg_lu as lu
+from .ops.factor import linalg_lu_solve as lu_solve
 from .ops.linalg import (
     LinAlgError,
     cholesky,
@@ -43,9 +54,17 @@ __all__ = [
     "diagonal",
     "eigh",
     "eigvalsh",
+    "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",
@@ -57,6 +76,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_ex",
     "solve_triangular",
     "svd",
     "svdvals",

@@ -6,12 +6,16 @@ Importing this package installs the operations as methods of Tensor.
 from . import arithmetic as arithmetic
 from . import binary as binary
 from . import conversion as conversion
+from . import copies as copies
 from . import einsum as einsum
+from . import factor as factor
+from . import histogram as histogram
 from . import indexing as indexing
 from . import joining as joining
 from . import linalg as linalg
 from . import matmul as matmul
 from . import pointwise as pointwise
+from . import polynomials as polynomials
 from . import products as products
 from . import reduction as reduction
 from . import scan as scan

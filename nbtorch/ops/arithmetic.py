@@ -704,6 +704,29 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return self._assign(Fill(fitting_scalar(value, self.dtype, self._device)._array)(self))
 
 
+def fill(input: Tensor, value: Any) -> Tensor:
+    """Return a tensor of the input's shape and type whose elements are all `value`, a number or 0-d tensor."""
+    require_tensor("fill", "input", input)
+    return fill_(input.clone(), value)
+
+
+@method
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have the same shape."""
+    _require_two_tensors("is_same_size", input, other)
+    return input._array.shape == other._array.shape
+
+
+@method
+def is_nonzero(input: Tensor) -> bool:
+    """Return whether the only element is not zero."""
+    require_tensor("is_nonzero", "input", input)
+    if input._array.size != 1:
+        many = "no values" if input._array.size == 0 else "more than one value"
+        raise RuntimeError(f"Boolean value of Tensor with {many} is ambiguous")
+    return bool(input._array.item())
+
+
 class Zero(Fill):
     """All elements set to zero."""
 

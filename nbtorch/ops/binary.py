@@ -17,9 +17,12 @@ from .arithmetic import (
     add,
     div,
     ge,
+    gt,
     install_in_place,
     le,
+    lt,
     mul,
+    ne,
     pow,
     refuse_zero_divisor,
     sub,
@@ -113,7 +116,7 @@ def _hypot_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor
 
 
 def _extreme_gradients(better: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the gradients of `fmax` or `fmin`: all of it goes to the operand that was taken, of equals to the first."""
+    """Return the gradients of `fmax` or `fmin`: all of it goes to the operand taken, of equals to the first."""
 
     def gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         from_a = better(a.detach(), b.detach()) | b.isnan()
@@ -361,3 +364,4 @@ for _name, _operation in (("lshift", bitwise_left_shift), ("rshift", bitwise_rig
     method(lambda self, other, _operation=_operation: _operation(other, self), name=f"__r{_name}__")
     method(getattr(Tensor, f"{_operation.__name__}_"), name=f"__i{_name}__")
 arctan2 = atan2
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne

@@ -1,4 +1,4 @@
-"""Views copied at once (`view_copy`, `permute_copy`, …): what the function of the same name gives, in memory of its own."""
+"""Views copied at once (`view_copy`, `permute_copy`, …): what the function without `_copy` gives, in new memory."""
 
 from __future__ import annotations
 
@@ -6,39 +6,41 @@ from collections.abc import Callable
 from typing import Any
 
 from ..tensor import Tensor, method, normalize_dim
+from .joining import split_with_sizes
 from .operands import require_tensor
-from .shape import narrow
+from .shape import expand, narrow, permute, select, split, squeeze, t, transpose, unbind, unsqueeze, view
+from .strided import as_strided, diagonal, unfold
 
 
-def _copying(name: str) -> Callable[..., Any]:
-    """Return a function that copies the view, or the views, that a method returns."""
-    view = getattr(Tensor, name)
+def _copying(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that copies the view, or the views, that another one returns."""
+    name = function.__name__
 
-    def function(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def copied(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         require_tensor(f"{name}_copy", "input", input)
-        result = view(input, *args, **kwargs)
+        result = function(input, *args, **kwargs)
         return result.clone() if isinstance(result, Tensor) else tuple([part.clone() for part in result])
 
-    function.__name__ = function.__qualname__ = f"{name}_copy"
-    function.__doc__ = f"Return what `{name}` returns, as a copy."
-    return function
+    copied.__name__ = copied.__qualname__ = f"{name}_copy"
+    copied.__doc__ = f"Return what `{name}` returns, as a copy."
+    return copied
 
 
-as_strided_copy = _copying("as_strided")
-detach_copy = _copying("detach")
-diagonal_copy = _copying("diagonal")
-expand_copy = _copying("expand")
-permute_copy = _copying("permute")
-select_copy = _copying("select")
-split_copy = _copying("split")
-split_with_sizes_copy = _copying("split_with_sizes")
-squeeze_copy = _copying("squeeze")
-t_copy = _copying("t")
-transpose_copy = _copying("transpose")
-unbind_copy = _copying("unbind")
-unfold_copy = _copying("unfold")
-unsqueeze_copy = _copying("unsqueeze")
-view_copy = _copying("view")
+as_strided_copy = _copying(as_strided)
+detach_copy = _copying(Tensor.detach)
+diagonal_copy = _copying(diagonal)
+expand_copy = _copying(expand)
+permute_copy = _copying(permute)
+select_copy = _copying(select)
+split_copy = _copying(split)
+split_with_sizes_copy = _copying(split_with_sizes)
+squeeze_copy = _copying(squeeze)
+t_copy = _copying(t)
+transpose_copy = _copying(transpose)
+unbind_copy = _copying(unbind)
+unfold_copy = _copying(unfold)
+unsqueeze_copy = _copying(unsqueeze)
+view_copy = _copying(view)
 
 
 def alias_copy(input: Tensor) -> Tensor:

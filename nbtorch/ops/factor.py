@@ -227,7 +227,7 @@ _BUNCH_KAUFMAN = (1 + 17**0.5) / 8
 
 
 def _symmetric_pivots(a: Any) -> tuple[Any, Any, int]:
-    """Factor one symmetric matrix, of which the lower triangle counts, in place: L and D packed, pivots, the first zero.
+    """Factor a symmetric matrix, of which the lower triangle counts, in place: L and D packed, pivots, the first zero.
 
     A positive pivot k means that a row and column were exchanged with the k-th (from 1) and that the block of D is
     1 x 1; two negative ones in a row mean a 2 x 2 block.
@@ -328,7 +328,7 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
 
 def _symmetric_of(packed: Any, pivots: Any) -> Any:
-    """Return the symmetric matrix of its packed factors, in their type: P L D Lᵀ Pᵀ, put together from the last block."""
+    """Return the symmetric matrix of its packed factors, P L D Lᵀ Pᵀ, put together from the last block."""
     n = packed.shape[0]
     matrix = np.zeros_like(packed)
     k = n
@@ -356,7 +356,7 @@ def geqrf(input: Tensor) -> Any:
 
 
 def _reflected(operation: str, packed: Tensor, tau: Tensor, other: Tensor, adjoint: bool) -> Tensor:
-    """Return the product of reflectors `I - tau v vᵀ` (the last one first; the first one first if `adjoint`) and others."""
+    """Return the product of reflectors `I - tau v vᵀ` (in reverse order if `adjoint`) and `other`."""
     require_matrices(operation, packed, name="input")
     require_tensor(operation, "tau", tau)
     require_same_device(operation, packed, tau)

@@ -13,7 +13,7 @@ from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import CPU, array_module
 from ..tensor import Tensor, method, normalize_dim
-from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, to_dtype
+from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, sizes, to_dtype
 from .shape import View, stack
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
@@ -405,3 +405,39 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = np.broadcast_shapes(input._array.shape, mask._array.shape)
     return Index((np.broadcast_to(mask._array, shape),), "MaskedSelectBackward0")(input.expand(shape))
+
+
+@method
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """Return the first `size` rows of `nonzero`, filled up with rows of `fill_value`."""
+    require_tensor("nonzero_static", "input", input)
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = nonzero(input)
+    result = Tensor._filled((size, input.ndim), fill_value, dtypes.int64, input._device)
+    count = min(size, found.shape[0])
+    result._array[:count] = found._array[:count]
+    return result
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Return the coordinates of flat indices in a tensor of a shape: a tensor for each dimension.
+
+    Args:
+        indices: integers, of any shape; a RuntimeError where one lies outside of `shape`.
+        shape: an int, or a sequence of ints.
+    """
+    require_tensor("unravel_index", "indices", indices)
+    if indices.dtype.category != 1:
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    if not isinstance(shape, (int, tuple, list)) or isinstance(shape, bool):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape).__name__}")
+    extents = sizes((shape,))
+    if any([n < 0 for n in extents]):
+        raise ValueError(f"'shape' cannot have negative values, but got {extents}")
+    coordinates = []
+    rest = indices._array
+    for extent in reversed(extents):
+        coordinates.append(indices._wrap_like(rest % max(extent, 1)))
+        rest = rest // max(extent, 1)
+    return tuple(reversed(coordinates))

@@ -145,6 +145,10 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     return split(input, list(split_sizes), dim)
 
 
+method(split_with_sizes, name="unsafe_split_with_sizes")
+unsafe_split_with_sizes = split_with_sizes
+
+
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Return copies side by side, `dims` of them along the last dimensions."""
     times = sizes((dims,))

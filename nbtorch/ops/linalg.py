@@ -21,7 +21,7 @@ from .indexing import Index
 from .matmul import matmul
 from .operands import normalize_dims, require_same_device, require_tensor, to_dtype
 from .products import cross_along
-from .reduction import amax, amin, norm, return_type
+from .reduction import amax, amin, norm, return_type, sum
 from .shape import cat
 from .strided import diag_embed, diagonal, tril, triu
 
@@ -730,10 +730,8 @@ def matrix_norm(
         return norm(A, 2, (rows, columns), keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(A.movedim((rows, columns), (-2, -1)))
-        if ord == "nuc" or (ord == 2 and s.shape[-1] == 0):
-            result = s.sum(-1)
-        else:
-            result = (amax if ord == 2 else amin)(s, -1)
+        reduced = sum if ord == "nuc" or (ord == 2 and s.shape[-1] == 0) else amax if ord == 2 else amin
+        result = reduced(s, -1)
         if not keepdim:
             return result
         for d in sorted((rows, columns)):

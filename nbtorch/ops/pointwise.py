@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
-from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import CPU, allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor, method
 from .arithmetic import Where, unbroadcast
 from .operands import (
@@ -24,6 +24,7 @@ from .operands import (
     to_dtype,
     to_floating_point,
 )
+from .reduction import return_type
 
 
 class Pointwise(Node):
@@ -69,7 +70,7 @@ def declare(
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
-        if refuses and input._array.dtype.kind in refuses:
+        if refuses and (input._array.dtype.kind in refuses or input._array.dtype.char in refuses):
             raise not_implemented(f"{name}_cpu", input.dtype, "another type")
         return node()(input if keeps_integers else to_floating_point(input))
 
@@ -495,3 +496,91 @@ method(abs, name="__abs__")
 method(clamp, name="clip")
 method(clamp_, name="clip_")
 clip = clamp
+
+
+frexp_result = return_type("frexp", "mantissa", "exponent")
+
+
+class Frexp(Node):
+    """Mantissas in [0.5, 1) and exponents of 2."""
+
+    saves_outputs = (1,)
+
+    def forward(self, x: Any) -> Any:
+        mantissa, exponent = array_module(self.where).frexp(x)
+        return mantissa, exponent.astype(np.int32, copy=False)
+
+    def backward(self, grad: Tensor | None, unused: Any) -> Any:
+        return None if grad is None else grad * exp2(to_dtype(-self.saved_tensor, grad.dtype))
+
+
+@method
+def frexp(input: Tensor) -> Any:
+    """Return mantissas with absolute values in [0.5, 1) and int32 exponents: `input = mantissa * 2 ** exponent`."""
+    require_tensor("frexp", "input", input)
+    if not input.is_floating_point():
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+    return frexp_result(*Frexp()(input))
+
+
+class Threshold(Node):
+    """The elements above a threshold, a value in the place of the others; NaN counts as above."""
+
+    saves_inputs = (0,)
+
+    def __init__(self, threshold: Any, value: Any) -> None:
+        self.threshold, self.value = threshold, value
+
+    def forward(self, x: Any) -> Any:
+        return array_module(self.where).where(x <= self.threshold, x.dtype.type(self.value), x)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad.masked_fill(self.saved_tensor.detach() <= self.threshold, 0)
+
+
+def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+    """Return the elements above `threshold`, and `value` in the place of the others."""
+    require_tensor("threshold", "input", input)
+    require_number("threshold_cpu", input)
+    return Threshold(threshold, value)(input)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """In-place form of `threshold`."""
+    require_tensor("threshold_", "input", input)
+    require_number("threshold_cpu", input)
+    return input._assign(Threshold(threshold, value)(input))
+
+
+def _require_plain(operation: str, *tensors: Tensor) -> None:
+    for tensor in tensors:
+        if tensor.requires_grad:
+            raise RuntimeError(f"Can't call {operation}() on Variable that requires grad: use detach().{operation}()")
+        if tensor._device is not CPU:
+            raise TypeError(f"{operation} is only implemented on CPU tensors")
+
+
+def _called(operation: str, function: Callable[..., Any], self: Tensor, *others: Tensor) -> Tensor:
+    """Replace every element by what a Python function makes of it and its partners."""
+    _require_plain(operation, self, *others)
+    partners = [np.broadcast_to(other._array, self._array.shape).ravel().tolist() for other in others]
+    values = [function(*items) for items in zip(self._array.ravel().tolist(), *partners, strict=True)]
+    return self._assign(self._like_array(np.array(values, self._array.dtype).reshape(self._array.shape)))
+
+
+@method
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replace every element by `callable(element)`, one by one: slow, for tensors on the CPU."""
+    return _called("apply_", callable, self)
+
+
+@method
+def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """Replace every element by `callable(element, element of tensor)`, one by one."""
+    return _called("map_", callable, self, tensor)
+
+
+@method
+def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Any]) -> Tensor:
+    """Replace every element by `callable(element, element of x, element of y)`, one by one."""
+    return _called("map2_", callable, self, x, y)

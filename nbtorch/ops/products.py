@@ -10,7 +10,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Fill, add, install_in_place, mul
-from .matmul import bmm, dot, matmul, mm, mv, outer
+from .matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from .operands import require_same_device, require_tensor, to_dtype
 from .shape import broadcast_tensors
 
@@ -74,7 +74,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _fused(input, product, beta, alpha)
 
 
-for _operation in (baddbmm, addbmm, addmv, addr):
+for _operation in (addmm, baddbmm, addbmm, addmv, addr):
     install_in_place(f"{_operation.__name__}_", _operation)
 
 

@@ -256,7 +256,7 @@ def _product_of_others(a: Tensor, dims: tuple[int, ...]) -> Tensor:
 def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the product over all elements or over one dimension."""
     require_tensor("prod", "input", input)
-    if dim is None and keepdim or isinstance(dim, (tuple, list)):
+    if (dim is None and keepdim) or isinstance(dim, (tuple, list)):
         raise TypeError(f"prod(): argument 'dim' must be int, not {type(dim).__name__}")
     input = summable(input, dtype)
     return (Prod if dim is None else ProdAlong)(_reduced(dim, input.ndim), keepdim)(input)

@@ -227,6 +227,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     return Permute(tuple(origin[d] if d in origin else next(rest) for d in range(input.ndim)))(input)
 
 
+method(movedim, name="moveaxis")
+moveaxis = movedim
+
+
 class Squeeze(Reshaped):
     """Dimensions of extent 1 left out: all of them, one, or several."""
 
@@ -478,6 +482,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     extent = input._array.shape[normalize_dim(dim, input.ndim)]
     return split(input, max(-(-extent // chunks), 1) if extent else 0, dim)
+
+
+method(split, name="unsafe_split")
+method(chunk, name="unsafe_chunk")
+unsafe_split, unsafe_chunk = split, chunk
 
 
 @method

@@ -205,3 +205,26 @@ def broadcast_shapes(*shapes: Any) -> Size:
     """Return the shape that shapes broadcast to."""
     plain = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     return Size(broadcast_shape("broadcast_shapes", *plain) if plain else ())
+
+
+def pdist(input: Tensor, p: float = 2) -> Tensor:
+    """Return the p-norm distances between all pairs of rows i < j of a matrix, (N, M) gives (N · (N - 1) / 2,)."""
+    require_tensor("pdist", "input", input)
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if not input.is_floating_point():
+        raise RuntimeError(f"pdist only supports floating-point dtypes, got {input.dtype}")
+    if p < 0:
+        raise RuntimeError(f"pdist only supports non-negative p values, got {p}")
+    xp = input._xp
+    first, second = (input._wrap_like(i) for i in xp.triu_indices(input.shape[0], 1))
+    differences = input[first] - input[second]
+    return norm(differences, p, -1) if differences.numel() else differences.sum(-1)
+
+
+def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
+    """Return the norms of the slices of a dimension, with extent 1 elsewhere; of all elements for `dim=-1`."""
+    require_tensor("norm_except_dim", "v", v)
+    if dim == -1:
+        return norm(v, pow)
+    return norm(v, pow, [d for d in range(v.ndim) if d != normalize_dim(dim, v.ndim)], True) if v.ndim > 1 else abs(v)
