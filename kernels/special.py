@@ -197,8 +197,10 @@ def zeta(x, q):
     x, q = float(x), float(q)
     if x == 1:
         return math.inf
-    if not x > 1 or q != q or q == -math.inf:
+    if not x > 1 or q != q:
         return math.nan
+    if q == -math.inf:
+        return math.inf
     if q == math.inf:
         return 0.0
     if q <= 0:
@@ -304,13 +306,13 @@ def _hankel(order, x):
 
 @njit
 def _bessel_jy(order, second, x):
-    """Return the Bessel function of the first or second kind and order 0 or 1 of x > 0.
+    """Return the Bessel function of the first or second kind and order 0 or 1 of x > 0; NaN at infinity.
 
     Beyond 25 Hankel's expansion; up to it Miller's backward recurrence, and Neumann's series of J for Y (Abramowitz and
     Stegun, 9.12 and 9.1.88).
     """
     if x == math.inf:
-        return 0.0
+        return math.nan
     if x >= 25:
         p, q = _hankel(order, x)
         sine, cosine = math.sin(x), math.cos(x)
@@ -437,17 +439,15 @@ def scaled_modified_bessel_k1(x):
 
 @njit
 def airy_ai(x):
-    """Return the Airy function Ai(x), the solution of y'' = x y that vanishes at infinity.
+    """Return the Airy function Ai(x), the solution of y'' = x y that decays for growing x; NaN at infinities.
 
     Above 1 through K of order 1/3; below -10 by its asymptotic expansion (Abramowitz and Stegun, 10.4.14 and 10.4.60);
     between them by Taylor series of the differential equation, from point to point half a unit apart, which is stable
     where the solutions oscillate.
     """
     x = float(x)
-    if x != x or x == -math.inf:
+    if not abs(x) < math.inf:
         return math.nan
-    if x == math.inf:
-        return 0.0
     size = 2 / 3 * abs(x) * math.sqrt(abs(x))
     if x > 1:
         return math.sqrt(x / 3) / math.pi * _bessel_k(1 / 3, size, False)

@@ -42,7 +42,7 @@ from .ops.linalg import linalg_diagonal as diagonal
 from .ops.linalg import linalg_norm as norm
 from .ops.matmul import matmul
 from .ops.products import matrix_exp, matrix_power, multi_dot
-from .ops.scan import vander
+from .ops.scan import linalg_vander as vander
 
 __all__ = [
     "LinAlgError",

@@ -100,6 +100,12 @@ def _require_floating(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return a, b
 
 
+def _numbers(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    a, b = operands(operation, a, b)
+    require_number(f"{operation}_cpu", a)
+    return a, b
+
+
 def _masked(grad: Tensor, keep: Tensor) -> Tensor:
     return Where()(keep, grad, scalar_tensor(0, grad.dtype, grad._device))
 
@@ -196,6 +202,7 @@ fmod = _declare_pair(
     "Return the remainder of division, with the sign of the dividend.",
     _fmod,
     lambda grad, a, b: (grad, -grad * div(a, b, rounding_mode="trunc")),
+    _numbers,
 )
 fmax = _declare_pair(
     "fmax",

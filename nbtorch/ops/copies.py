@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..dtypes import dtype
 from ..tensor import Tensor, method, normalize_dim
 from .joining import split_with_sizes
 from .operands import require_tensor
-from .shape import expand, narrow, permute, select, split, squeeze, t, transpose, unbind, unsqueeze, view
+from .shape import expand, narrow, permute, reshape, select, split, squeeze, t, transpose, unbind, unsqueeze, view
 from .strided import as_strided, diagonal, unfold
 
 
@@ -27,7 +28,6 @@ def _copying(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 as_strided_copy = _copying(as_strided)
-detach_copy = _copying(Tensor.detach)
 diagonal_copy = _copying(diagonal)
 expand_copy = _copying(expand)
 permute_copy = _copying(permute)
@@ -40,7 +40,19 @@ transpose_copy = _copying(transpose)
 unbind_copy = _copying(unbind)
 unfold_copy = _copying(unfold)
 unsqueeze_copy = _copying(unsqueeze)
-view_copy = _copying(view)
+
+
+def view_copy(input: Tensor, *shape: Any) -> Tensor:
+    """Return a copy in another shape, or a copy of the memory taken for another type."""
+    require_tensor("view_copy", "input", input)
+    if len(shape) == 1 and isinstance(shape[0], dtype):
+        return view(input, *shape).clone()
+    return reshape(input, *shape).clone()
+
+
+def detach_copy(input: Tensor) -> Tensor:
+    """Return a copy; gradients flow through it, as in PyTorch."""
+    return alias_copy(input)
 
 
 def alias_copy(input: Tensor) -> Tensor:

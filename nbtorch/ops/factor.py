@@ -11,7 +11,7 @@ from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
 from .linalg import LinAlgError, is_vector, require_matrices, solve, solve_triangular
-from .operands import require_same_device, require_tensor
+from .operands import not_implemented, require_same_device, require_tensor
 from .reduction import return_type
 from .shape import cat
 
@@ -23,6 +23,14 @@ ldl_factor_result = return_type("linalg_ldl_factor", "LD", "pivots")
 ldl_factor_ex_result = return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 solve_ex_result = return_type("linalg_solve_ex", "result", "info")
 geqrf_result = return_type("geqrf", "a", "tau")
+
+
+def _require_factorable(operation: str, a: Any, square: bool = False, name: str = "A") -> None:
+    """Refuse what is not a stack of float32 or float64 matrices; for other types this is not implemented."""
+    require_tensor(operation, name, a)
+    if not a.is_floating_point() or a.dtype.itemsize < 4:
+        raise not_implemented(f"{operation}_cpu", a.dtype, "float32 or float64")
+    require_matrices(operation, a, square, name)
 
 
 def _eliminated(xp: Any, a: Any, pivot: bool) -> tuple[Any, Any, Any]:
@@ -125,7 +133,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
         pivot: exchange rows, so that the largest element of a column divides the others.
         check_errors: raise where a pivot is 0, instead of telling in the last result.
     """
-    require_matrices("linalg.lu_factor_ex", A)
+    _require_factorable("linalg.lu_factor_ex", A)
     lu, pivots, info = LuFactor(pivot)(A)
     if check_errors and info._array.any():
         raise LinAlgError(
@@ -137,13 +145,13 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """Return L and U packed in one matrix, and pivots; see `lu_factor_ex`."""
-    require_matrices("linalg.lu_factor", A)
+    _require_factorable("linalg.lu_factor", A)
     return lu_factor_result(*lu_factor_ex(A, pivot=pivot)[:2])
 
 
 def linalg_lu(A: Tensor, *, pivot: bool = True) -> Any:
     """Return P, L and U with `A = P @ L @ U`; without `pivot` P is empty and `A = L @ U`."""
-    require_matrices("linalg.lu", A)
+    _require_factorable("linalg.lu", A)
     lu, pivots, _ = LuFactor(pivot)(A)
     order = _permutation_matrix(pivots, A.shape[-2], A.dtype) if pivot else A.new_empty((0,))
     return lu_result(order, *_unpacked(lu))
@@ -181,8 +189,8 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
         left: whether A stands on the left.
         adjoint: whether to solve for the transpose of A.
     """
-    require_matrices("linalg.lu_solve", LU, True, "LU")
-    require_matrices("linalg.lu_solve", B, name="B")
+    _require_factorable("linalg.lu_solve", LU, True, "LU")
+    _require_factorable("linalg.lu_solve", B, name="B")
     require_same_device("linalg.lu_solve", LU, pivots, B)
     if LU.dtype is not B.dtype:
         raise RuntimeError(f"linalg.lu_solve: Expected LU and B to have the same dtype, got {LU.dtype} and {B.dtype}")
@@ -209,7 +217,7 @@ def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """Return the solution of `A @ X = B` and where a pivot is zero, instead of raising there; see `linalg.solve`."""
-    require_matrices("linalg.solve_ex", A, True)
+    _require_factorable("linalg.solve_ex", A, True)
     require_tensor("linalg.solve_ex", "B", B)
     _, pivots, info = factors = LuFactor(True)(A)
     if not info._array.any():
@@ -289,7 +297,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
         hermitian: accepted for PyTorch's signature; the matrices are real.
         check_errors: raise where D has a zero.
     """
-    require_matrices("linalg.ldl_factor_ex", A, True)
+    _require_factorable("linalg.ldl_factor_ex", A, True)
     stack = A.detach().cpu()._array.reshape(-1, *A.shape[-2:])
     factored = [_symmetric_pivots(np.tril(matrix)) for matrix in stack]
     where = A.detach()
@@ -315,8 +323,8 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
         B: right-hand sides, (…, n, k).
         hermitian: accepted for PyTorch's signature.
     """
-    require_matrices("linalg.ldl_solve", LD, True, "LD")
-    require_matrices("linalg.ldl_solve", B, name="B")
+    _require_factorable("linalg.ldl_solve", LD, True, "LD")
+    _require_factorable("linalg.ldl_solve", B, name="B")
     if B.shape[-2] != LD.shape[-1]:
         raise RuntimeError(f"linalg.ldl_solve: Incompatible shapes of LD and B: {list(LD.shape)} and {list(B.shape)}")
     batch = np.broadcast_shapes(LD.shape[:-2], B.shape[:-2])
@@ -349,7 +357,7 @@ def _symmetric_of(packed: Any, pivots: Any) -> Any:
 @method
 def geqrf(input: Tensor) -> Any:
     """Return R in the upper triangle and Householder vectors below it, and their factors tau; not differentiable."""
-    require_matrices("geqrf", input, name="input")
+    _require_factorable("geqrf", input, name="input")
     xp = input._xp
     packed, tau = xp.linalg.qr(input._array, mode="raw")
     return geqrf_result(input._wrap_like(packed.swapaxes(-1, -2)), input._wrap_like(tau))
@@ -357,7 +365,7 @@ def geqrf(input: Tensor) -> Any:
 
 def _reflected(operation: str, packed: Tensor, tau: Tensor, other: Tensor, adjoint: bool) -> Tensor:
     """Return the product of reflectors `I - tau v vᵀ` (in reverse order if `adjoint`) and `other`."""
-    require_matrices(operation, packed, name="input")
+    _require_factorable(operation, packed, name="input")
     require_tensor(operation, "tau", tau)
     require_same_device(operation, packed, tau)
     if tau.dtype is not packed.dtype:
@@ -382,7 +390,7 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
         input: the vectors, (…, m, n) with m >= n.
         tau: the factors, (…, k) with k <= n.
     """
-    require_matrices("linalg.householder_product", input, name="input")
+    _require_factorable("linalg.householder_product", input, name="input")
     eye = input._like_array(np.eye(*input.shape[-2:])).expand(input.shape)
     return _reflected("linalg.householder_product", input, tau, eye, False)
 
@@ -404,7 +412,7 @@ def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, tran
         left: whether Q stands on the left.
         transpose: whether to multiply with the transpose of Q.
     """
-    require_matrices("ormqr", input3, name="other")
+    _require_factorable("ormqr", input3, name="other")
     if input3.shape[-2 if left else -1] != input.shape[-2]:
         raise RuntimeError(
             f"torch.ormqr: other.shape[{-2 if left else -1}] must be equal to input.shape[-2], got"

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.graph import Node
+from ..device import array_module
 from ..tensor import Tensor, method
 from .operands import not_implemented, require_tensor
 from .reduction import return_type
@@ -83,28 +85,39 @@ def _counted(
             f"torch.{operation}: weight must have the input's type and a number for each point, got {weight.dtype} and"
             f" shape {list(weight.shape)}"
         )
-    xp, array = points._xp, points._array
     edges = [
         _edges(operation, points, axis, b, None if limits is None else limits[2 * axis : 2 * axis + 2])
         for axis, b in enumerate(bins)
     ]
-    shape = tuple([len(e) - 1 for e in edges])
-    inside, place = xp.ones(array.shape[0], bool), xp.zeros(array.shape[0], np.int64)
-    for axis, e in enumerate(edges):
-        column = array[:, axis]
-        inside &= (column >= e[0]) & (column <= e[-1])
-        index = xp.clip(xp.searchsorted(e, column, side="right") - 1, 0, shape[axis] - 1)
-        place = place * shape[axis] + index
-    weights = None if weight is None else weight._array.reshape(-1)[inside]
-    counts = xp.bincount(place[inside], weights, math.prod(shape)).reshape(shape).astype(array.dtype)
-    if density:
-        for axis, e in enumerate(edges):
-            counts = counts / xp.diff(e).reshape((-1,) + (1,) * (len(shape) - axis - 1))
-        volumes = counts * 0 + 1
-        for axis, e in enumerate(edges):
-            volumes = volumes * xp.diff(e).reshape((-1,) + (1,) * (len(shape) - axis - 1))
-        counts = counts / (counts * volumes).sum()
-    return points._wrap_like(counts.astype(array.dtype)), tuple([points._wrap_like(e) for e in edges])
+    weights = None if weight is None else weight._array.reshape(-1)
+    return Histogram(edges, weights, density)(points), tuple([points._wrap_like(e) for e in edges])
+
+
+class Histogram(Node):
+    """Counts of points, (N, D), in a grid; they have no derivative."""
+
+    def __init__(self, edges: list[Any], weights: Any, density: bool) -> None:
+        self.grid, self.weights, self.density = edges, weights, density
+
+    def forward(self, points: Any) -> Any:
+        xp = array_module(self.where)
+        shape = tuple([len(edges) - 1 for edges in self.grid])
+        inside, place = xp.ones(points.shape[0], bool), xp.zeros(points.shape[0], np.int64)
+        for axis, edges in enumerate(self.grid):
+            column = points[:, axis]
+            inside &= (column >= edges[0]) & (column <= edges[-1])
+            index = xp.clip(xp.searchsorted(edges, column, side="right") - 1, 0, shape[axis] - 1)
+            place = place * shape[axis] + index
+        weights = None if self.weights is None else self.weights[inside]
+        counts = xp.bincount(place[inside], weights, math.prod(shape)).reshape(shape).astype(points.dtype)
+        if self.density:
+            counts = counts / counts.sum()
+            for axis, edges in enumerate(self.grid):
+                counts = counts / xp.diff(edges).reshape((-1,) + (1,) * (len(shape) - axis - 1))
+        return counts
+
+    def backward(self, grad: Tensor) -> Any:
+        raise NotImplementedError("the derivative for 'histogram' is not implemented.")
 
 
 def _edges(operation: str, points: Tensor, axis: int, bins: Any, limits: Any) -> Any:

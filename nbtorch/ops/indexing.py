@@ -326,15 +326,17 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError(f"index_select(): Index is supposed to be a vector, got shape {tuple(index.shape)}")
     if index.dtype not in (dtypes.int32, dtypes.int64):
         raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype}")
-    if input.ndim == 0:
-        return input.clone()
     axis = normalize_dim(dim, input.ndim)
-    extent = input._array.shape[axis]
+    extent = input._array.shape[axis] if input.ndim else 1
     indices = index._array.reshape(-1)
+    if input.ndim == 0 and indices.size != 1:
+        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {indices.size} value(s)")
     if indices.size and (indices.min() < 0 or indices.max() >= extent):
         raise IndexError(
             f"index out of range in self: index_select needs indices in [0, {extent}), got {indices.tolist()}"
         )
+    if input.ndim == 0:
+        return input.clone()
     return Index((slice(None),) * axis + (indices,), "IndexSelectBackward0")(input)
 
 
@@ -369,10 +371,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     axis = normalize_dim(dim, input.ndim)
-    if index.ndim != input.ndim:
+    if max(index.ndim, 1) != max(input.ndim, 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if input.ndim == 0:
-        return input.clone()
+        return gather(input.reshape(1), 0, index.reshape(-1)).reshape(index.shape)
     if any(i > n for d, (i, n) in enumerate(zip(index.shape, input.shape, strict=True)) if d != axis):
         raise RuntimeError(
             f"Size does not match at dimension {axis} expected index {list(index.shape)} to be no larger than self"
@@ -429,7 +431,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """
     require_tensor("unravel_index", "indices", indices)
     if indices.dtype.category != 1:
-        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     if not isinstance(shape, (int, tuple, list)) or isinstance(shape, bool):
         raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape).__name__}")
     extents = sizes((shape,))

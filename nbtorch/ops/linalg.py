@@ -44,6 +44,10 @@ class _LinAlgError(RuntimeError):
 LinAlgError = _LinAlgError
 
 
+# Those that name the precision in their error; the others are not implemented for float16.
+_PRECISE = ("linalg.inv", "linalg.inv_ex", "linalg.slogdet", "logdet", "linalg.pinv", "linalg.matrix_rank")
+
+
 def require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
     """Refuse what is not a stack of floating-point matrices, square ones if asked, float16 unless allowed."""
     require_tensor(operation, name, a)
@@ -52,7 +56,8 @@ def require_matrices(operation: str, a: Any, square: bool = False, name: str = "
     if not a.is_floating_point():
         raise RuntimeError(f"{operation}: Expected a floating point or complex tensor as input. Got {a.dtype}")
     if a._array.dtype.itemsize < 4 and not half:
-        raise RuntimeError(f"{operation}: Low precision dtypes not supported. Got {a.dtype}")
+        error = RuntimeError if operation in _PRECISE else NotImplementedError
+        raise error(f"{operation}: Low precision dtypes not supported. Got {a.dtype}")
     if square and a.shape[-1] != a.shape[-2]:
         raise RuntimeError(
             f"{operation}: {name} must be batches of square matrices, but they are {a.shape[-2]} by"
@@ -329,6 +334,15 @@ class Qr(Node):
         return _qr_gradient(q, r, grad_q, grad_r) if m >= n else _wide_qr_gradient(q, r, grad_q, grad_r)
 
 
+class QrWithoutQ(Qr):
+    """R alone."""
+
+    name = "LinalgQrBackward0"
+
+    def backward(self, *grads: Any) -> Any:
+        raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'.")
+
+
 def _qr_gradient(q: Tensor, r: Tensor, grad_q: Tensor, grad_r: Tensor) -> Tensor:
     """Return (G_Q + Q sym(R G_Rᵀ - G_Qᵀ Q)) R⁻ᵀ, where sym copies the lower triangle to the upper one."""
     inner = r @ grad_r.mT - grad_q.mT @ q
@@ -365,9 +379,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
     if mode == "r":
-        if A.requires_grad:
-            raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'.")
-        return qr_result(A.new_empty((0,)), Qr("reduced")(A)[1])
+        return qr_result(A.new_empty((0,)), QrWithoutQ("reduced")(A)[1])
     return qr_result(*Qr(mode)(A))
 
 
@@ -588,7 +600,8 @@ class Pinv(Node):
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)
-        u, s, vh = xp.linalg.svd(a, full_matrices=False)
+        message = "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
+        u, s, vh = _computed(xp.linalg.svd, message, a, full_matrices=False)
         keep = s > self.cutoff(xp, s)
         inverse = xp.where(keep, 1 / xp.where(keep, s, 1), 0).astype(a.dtype)
         return xp.matmul(vh.swapaxes(-1, -2) * inverse[..., None, :], u.swapaxes(-1, -2))
@@ -800,6 +813,8 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Return the inner products of vectors along a dimension."""
     require_tensor("linalg.vecdot", "x", x)
     require_tensor("linalg.vecdot", "y", y)
+    if not x.is_floating_point():
+        raise RuntimeError(f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.dtype}")
     return (x * y).sum(dim)
 
 

@@ -10,18 +10,19 @@ import numpy as np
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor
-from .operands import floating_operands, not_implemented
+from .operands import broadcast_shape, floating_operands, not_implemented
 
 Recurrence = Callable[[int, Any, Any, Any], Any]
 
 
 class Polynomial(Node):
-    """A polynomial of the degree that the second operand gives; PyTorch does not differentiate it."""
+    """A polynomial of the degree that the second operand gives; without a derivative, as in PyTorch."""
 
-    def __init__(self, function: str, first: Callable[[Any], Any], recurrence: Recurrence) -> None:
-        self.function, self.first, self.recurrence = function, first, recurrence
+    def __init__(self, first: Callable[[Any], Any], recurrence: Recurrence) -> None:
+        self.first, self.recurrence = first, recurrence
 
     def forward(self, x: Any, degrees: Any) -> Any:
+        broadcast_shape("polynomial", x.shape, degrees.shape)
         xp = array_module(self.where)
         kind = x.dtype
         x, degrees = xp.broadcast_arrays(x, degrees)
@@ -33,16 +34,13 @@ class Polynomial(Node):
             result = xp.where(degrees == k + 1, now, result)
         return result.astype(kind, copy=False)
 
-    def backward(self, grad: Tensor) -> Any:
-        raise NotImplementedError(f"the derivative for 'special_{self.function}' is not implemented.")
-
 
 def _declare(name: str, doc: str, first: Callable[[Any], Any], recurrence: Recurrence) -> Callable[..., Tensor]:
     def function(input: Any, n: Any) -> Tensor:
         x, degrees = floating_operands(name, input, n)
         if x.dtype.itemsize < 4:
             raise not_implemented(f"{name}_cpu", x.dtype, "float32 or float64")
-        return Polynomial(name, first, recurrence)(x, degrees)
+        return Polynomial(first, recurrence)(x.detach(), degrees.detach())
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Return {doc} of degree `n` (a tensor or a number; 0 for negative ones) at `input`."

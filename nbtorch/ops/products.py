@@ -20,6 +20,8 @@ def _fused(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     scaled = product if alpha == 1 else mul(product, alpha)
     if beta == 0:
         return add(Fill(0)(input), scaled)
+    if not input.is_floating_point():
+        beta = int(beta)
     return add(input if beta == 1 else mul(input, beta), scaled)
 
 
@@ -49,7 +51,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @method
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """Return `beta * input + alpha * sum(batch1[i] @ batch2[i])`."""
-    product = bmm(batch1, batch2).sum(0)
+    product = bmm(batch1, batch2).sum(0, dtype=batch1.dtype)
     _require_expandable("addbmm", input, product)
     return _fused(input, product, beta, alpha)
 

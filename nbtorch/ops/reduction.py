@@ -122,7 +122,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}.")
     lead = len(shape) - len(target)
     dims = tuple(range(lead)) + tuple(d for d in range(lead, len(shape)) if target[d - lead] == 1 != shape[d])
-    return Sum(dims, True)(self).reshape(target)
+    return Sum(dims, True)(summable(self, None)).reshape(target)
 
 
 class Var(Node):
@@ -284,7 +284,7 @@ class _Extreme(Node):
 
     def hits(self, a: Tensor, result: Tensor) -> Tensor:
         """Return where the extreme stands."""
-        return a == result
+        return a.eq(result)
 
 
 class Amax(_Extreme):

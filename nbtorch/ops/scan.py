@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import array_module
@@ -301,8 +303,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     require_tensor("gradient", "input", input)
     if edge_order not in (1, 2):
         raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
-    if input.dtype is dtypes.uint8:
-        raise RuntimeError("torch.gradient does not support uint8 input.")
+    if input.dtype in (dtypes.uint8, dtypes.bool):
+        raise RuntimeError(f"torch.gradient does not support {input.dtype} input.")
     dims = normalize_dims(dim, input.ndim)
     several = isinstance(spacing, (tuple, list))
     steps = list(spacing) if several else [spacing] * len(dims)
@@ -345,3 +347,20 @@ def _slope(y: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
         first = first + (first - at(rises, 1, 1)) * begin / (begin + at(gaps, 1, 1))
         last = last + (last - at(rises, n - 3, 1)) * end / (end + at(gaps, n - 3, 1))
     return cat([first, inside, last], axis)
+
+
+def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """Return the powers 0 to N - 1 of the elements of vectors: (…, n) gives (…, n, N), with N = n by default."""
+    require_tensor("linalg.vander", "x", x)
+    if x.ndim == 0:
+        raise RuntimeError("linalg.vander: input has to be at least 1-dimensional, got a 0-d tensor")
+    if x.dtype in (dtypes.bool, dtypes.float16):
+        raise RuntimeError(
+            f"linalg.vander supports floating point, complex, and integer tensors, but got {x.dtype.title}"
+        )
+    count = x.shape[-1] if N is None else N
+    if count <= 1:
+        raise RuntimeError(f"N must be greater than 1, got {count}")
+    rows = to_dtype(x, dtypes.int64) if x.dtype.category < 2 else x
+    ones = rows._like_array(np.ones((*rows.shape, 1)))
+    return cumprod(cat([ones, rows.unsqueeze(-1).expand(*rows.shape, count - 1)], -1), -1)

@@ -13,7 +13,7 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place
 from .indexing import Embed, Index, IndexPut, gather
-from .operands import require_same_device, require_tensor, scalar_tensor, to_dtype
+from .operands import require_floating_point, require_same_device, require_tensor, scalar_tensor, to_dtype
 
 _INDICES = (dtypes.int32, dtypes.int64)
 
@@ -552,6 +552,7 @@ def segment_reduce(
         raise RuntimeError("segment_reduce(): indices based reduction is not supported yet.")
     if lengths is None and offsets is None:
         raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined.")
+    require_floating_point("_segment_reduce_cpu", data)
     if data.ndim == 0:
         raise RuntimeError("segment_reduce(): Expected data to have at least one dimension.")
     if lengths is None:

@@ -132,9 +132,9 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 @method
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Return the dimensions from `start_dim` to `end_dim` as one."""
+    start, end = normalize_dim(start_dim, input.ndim), normalize_dim(end_dim, input.ndim)
     if input.ndim == 0:
         return reshape(input, 1)
-    start, end = normalize_dim(start_dim, input.ndim), normalize_dim(end_dim, input.ndim)
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end:
@@ -247,7 +247,7 @@ class Unsqueeze(Reshaped):
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Return a view without the dimensions of extent 1, or without those among `dim`."""
     shape = input._array.shape
-    dims = normalize_dims(dim, input.ndim) if input.ndim else ()
+    dims = normalize_dims(dim, input.ndim)
     return Squeeze(tuple([n for axis, n in enumerate(shape) if n != 1 or axis not in dims]), dim)(input)
 
 
@@ -414,6 +414,8 @@ concat = concatenate = cat
 @method
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """Return the view of `length` positions of a dimension from `start`."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis, start = normalize_dim(dim, input.ndim), int(start)
     extent = input._array.shape[axis]
     if not -extent <= start <= extent:
@@ -450,13 +452,15 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the views of all positions of a dimension."""
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
-        raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     return tuple([_piece(input, axis, i, "UnbindBackward0") for i in range(input._array.shape[axis])])
 
 
 @method
 def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Return views of pieces of `split_size` positions (the last may be smaller), or of the sizes in a list."""
+    if input.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     axis = normalize_dim(dim, input.ndim)
     extent = input._array.shape[axis]
     if isinstance(split_size, int):
@@ -478,10 +482,12 @@ def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
 @method
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Return at most `chunks` views of equal size (the last may be smaller)."""
+    if input.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks < 1:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     extent = input._array.shape[normalize_dim(dim, input.ndim)]
-    return split(input, max(-(-extent // chunks), 1) if extent else 0, dim)
+    return split(input, -(-extent // chunks) if extent else [0] * chunks, dim)
 
 
 method(split, name="unsafe_split")
@@ -510,7 +516,7 @@ class Flip(Node):
         self.dims = dims
 
     def forward(self, a: Any) -> Any:
-        return array_module(self.where).flip(a, self.dims).copy()
+        return array_module(self.where).flip(a, self.dims if a.ndim else ()).copy()
 
     def backward(self, grad: Tensor) -> Tensor:
         return Flip(self.dims)(grad)

@@ -468,6 +468,8 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     require_tensor("bucketize", "boundaries", boundaries)
     if boundaries.ndim != 1:
         raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
+    if isinstance(input, Tensor):
+        boundaries, input = operands("bucketize", boundaries, input)
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
@@ -482,6 +484,8 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one of elements and test_elements must be Tensor, got two numbers")
     a, b = operands("isin", elements, test_elements)
+    if a.dtype is dtypes.bool:
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     return a._wrap_like(a._xp.isin(a._array, b._array, assume_unique=assume_unique, invert=invert))
 
 

@@ -15,7 +15,9 @@ from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place, square
 from .loss import LogSoftmax, Softmax
 from .operands import (
+    broadcast_shape,
     floating_operands,
+    not_implemented,
     operands,
     require_floating_point,
     require_tensor,
@@ -106,15 +108,17 @@ i1e = _special(
 )
 
 
-class Underived(SpecialFunction):
-    """A function whose derivative PyTorch does not implement."""
+def _underived(name: str, doc: str, kernel: str = "") -> Callable[[Tensor], Tensor]:
+    """Declare a function that PyTorch does not differentiate: its result needs no gradient."""
+    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses="e")
 
-    def backward(self, grad: Tensor) -> Tensor:
-        raise NotImplementedError(f"the derivative for 'special_{self.formula}' is not implemented.")
+    def function(input: Tensor) -> Tensor:
+        require_tensor(name, "input", input)
+        return compute(input.detach())
 
-
-def _underived(name: str, doc: str) -> Callable[[Tensor], Tensor]:
-    return declare(name, doc, name, base=Underived, methods=False, refuses="e")
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
 
 
 airy_ai = _underived("airy_ai", "Return the Airy function Ai.")
@@ -128,36 +132,24 @@ scaled_modified_bessel_k0 = _underived("scaled_modified_bessel_k0", "Return `exp
 scaled_modified_bessel_k1 = _underived("scaled_modified_bessel_k1", "Return `exp(x)` times K of order 1.")
 
 
-modified_bessel_i0, modified_bessel_i1 = (
-    declare(
-        f"modified_bessel_i{order}",
-        f"Return the modified Bessel function I of order {order}.",
-        f"i{order}",
-        base=Underived,
-        methods=False,
-        refuses="e",
-    )
-    for order in (0, 1)
-)
+modified_bessel_i0 = _underived("modified_bessel_i0", "Return the modified Bessel function I of order 0.", "i0")
+modified_bessel_i1 = _underived("modified_bessel_i1", "Return the modified Bessel function I of order 1.", "i1")
 
 
-def _spherical_j0(xp: Any, x: Any) -> Any:
-    return xp.where(xp.isinf(x), x.dtype.type(0), xp.where(x == 0, x.dtype.type(1), xp.sin(x) / x))
+class SphericalBessel(Pointwise):
+    """sin(x) / x, 1 at 0 and 0 at infinity."""
+
+    def forward(self, x: Any) -> Any:
+        xp = array_module(self.where)
+        return xp.where(xp.isinf(x), x.dtype.type(0), xp.where(x == 0, x.dtype.type(1), xp.sin(x) / x))
 
 
-class _SphericalBessel(Pointwise):
-    def backward(self, grad: Tensor) -> Tensor:
-        raise NotImplementedError("the derivative for 'special_spherical_bessel_j0' is not implemented.")
-
-
-spherical_bessel_j0 = declare(
-    "spherical_bessel_j0",
-    "Return the spherical Bessel function of order 0, `sin(x) / x`.",
-    _spherical_j0,
-    base=_SphericalBessel,
-    methods=False,
-    refuses="e",
-)
+def spherical_bessel_j0(input: Tensor) -> Tensor:
+    """Return the spherical Bessel function of order 0, `sin(x) / x`."""
+    require_tensor("spherical_bessel_j0", "input", input)
+    if input.dtype is dtypes.float16:
+        raise not_implemented("spherical_bessel_j0_cpu", input.dtype, "float32 or float64")
+    return SphericalBessel()(to_floating_point(input.detach()))
 
 
 def _at_zero(x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
@@ -211,6 +203,7 @@ class SpecialPair(Node):
     function = ""
 
     def forward(self, a: Any, b: Any) -> Any:
+        broadcast_shape(self.function, a.shape, b.shape)
         kind = a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32)
         wide = [x.astype(kind, copy=False) for x in array_module(self.where).broadcast_arrays(a, b)]
         first, second = (contiguous(x, self.where) for x in wide)
@@ -241,7 +234,10 @@ class Zeta(SpecialPair):
 
 def zeta(input: Any, other: Any) -> Tensor:
     """Return the Hurwitz zeta function Σ (other + k)^-input over k >= 0."""
-    return Zeta()(*floating_operands("zeta", input, other))
+    a, b = floating_operands("zeta", input, other)
+    if a.dtype.itemsize < 4:
+        raise not_implemented("zeta_cpu", a.dtype, "float32 or float64")
+    return Zeta()(a, b)
 
 
 class Igamma(SpecialPair):

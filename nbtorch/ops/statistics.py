@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Size, Tensor, method, normalize_dim
 from .arithmetic import install_in_place
-from .operands import broadcast_shape, require_same_device, require_tensor, to_dtype
+from .operands import broadcast_shape, not_implemented, require_same_device, require_tensor, to_dtype
 from .reduction import MeanAlong, Std, Var, amax, amin, deviations, norm, return_type, sum
 
 aminmax_result = return_type("aminmax", "min", "max")
@@ -94,6 +94,8 @@ def cdist(
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name.upper()} got: {x.ndim}D")
         if not x.is_floating_point():
             raise RuntimeError(f"cdist only supports floating-point dtypes, {name.upper()} got: {x.dtype}")
+        if x.dtype.itemsize < 4:
+            raise not_implemented("cdist", x.dtype, "float32 or float64")
     require_same_device("cdist", x1, x2)
     if x1.shape[-1] != x2.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
@@ -214,6 +216,8 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
     if not input.is_floating_point():
         raise RuntimeError(f"pdist only supports floating-point dtypes, got {input.dtype}")
+    if input.dtype.itemsize < 4:
+        raise not_implemented("pdist", input.dtype, "float32 or float64")
     if p < 0:
         raise RuntimeError(f"pdist only supports non-negative p values, got {p}")
     xp = input._xp

@@ -12,7 +12,7 @@ from ..autograd.graph import Node
 from ..device import array_module, as_device
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Embed, Index
-from .operands import require_tensor, sizes
+from .operands import require_number, require_tensor, sizes
 from .reduction import Sum
 from .shape import View, movedim, squeeze, t, transpose, unsqueeze
 
@@ -352,6 +352,7 @@ def trace(input: Tensor) -> Tensor:
     require_tensor("trace", "input", input)
     if input.ndim != 2:
         raise RuntimeError("trace: expected a matrix")
+    require_number("trace", input)
     if input.dtype.category < 2:
         input = input.to(dtypes.int64)
     return Sum((0,), False)(Diagonal(0, 0, 1)(input))
