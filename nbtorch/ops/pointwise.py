@@ -48,15 +48,14 @@ def declare(
     from_input: Callable[[Tensor], Any] | None = None,
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
-    refuses: str = "",
+    refuses: tuple[dtypes.dtype, ...] = (),
     base: type[Pointwise] = Pointwise,
     methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
     The derivative is given in terms of the input or, where that is cheaper, of the output. A `base` other than
-    Pointwise may take something else than a formula. `refuses` lists the kinds of NumPy types for which the function is
-    not implemented.
+    Pointwise may take something else than a formula. `refuses` lists the types for which the function is not implemented.
     """
     derivative: Any = from_input or from_output
     members = {
@@ -70,7 +69,7 @@ def declare(
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
-        if refuses and (input._array.dtype.kind in refuses or input._array.dtype.char in refuses):
+        if refuses and input.dtype in refuses:
             raise not_implemented(f"{name}_cpu", input.dtype, "another type")
         return node()(input if keeps_integers else to_floating_point(input))
 
@@ -124,7 +123,7 @@ abs = declare(
     lambda xp, x: xp.abs(x),
     from_input=lambda x: x.sign(),
     keeps_integers=True,
-    refuses="b",
+    refuses=(dtypes.bool,),
 )
 
 
@@ -146,7 +145,7 @@ floor = declare(
     lambda xp, x: xp.floor(x),
     from_input=_zeros,
     keeps_integers=True,
-    refuses="b",
+    refuses=(dtypes.bool,),
 )
 ceil = declare(
     "ceil",
@@ -154,7 +153,7 @@ ceil = declare(
     lambda xp, x: xp.ceil(x),
     from_input=_zeros,
     keeps_integers=True,
-    refuses="b",
+    refuses=(dtypes.bool,),
 )
 trunc = declare(
     "trunc",
@@ -162,7 +161,7 @@ trunc = declare(
     lambda xp, x: xp.trunc(x),
     from_input=_zeros,
     keeps_integers=True,
-    refuses="b",
+    refuses=(dtypes.bool,),
 )
 
 
@@ -192,7 +191,7 @@ frac = declare(
     "Return the part after the decimal point.",
     lambda xp, x: x - xp.trunc(x),
     from_input=_ones,
-    refuses="biu",
+    refuses=tuple(d for d in dtypes.ALL if d.category < 2),
 )
 deg2rad = declare(
     "deg2rad",

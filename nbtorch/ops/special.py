@@ -110,7 +110,7 @@ i1e = _special(
 
 def _underived(name: str, doc: str, kernel: str = "") -> Callable[[Tensor], Tensor]:
     """Declare a function that PyTorch does not differentiate: its result needs no gradient."""
-    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses="e")
+    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=(dtypes.float16,))
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
