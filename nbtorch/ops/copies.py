@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..dtypes import dtype
+from .. import dtypes
 from ..tensor import Tensor, method, normalize_dim
 from .joining import split_with_sizes
 from .operands import require_tensor
@@ -42,12 +42,12 @@ unfold_copy = _copying(unfold)
 unsqueeze_copy = _copying(unsqueeze)
 
 
-def view_copy(input: Tensor, *shape: Any) -> Tensor:
+def view_copy(input: Tensor, size: Any = None, *, dtype: Any = None) -> Tensor:
     """Return a copy in another shape, or a copy of the memory taken for another type."""
     require_tensor("view_copy", "input", input)
-    if len(shape) == 1 and isinstance(shape[0], dtype):
-        return view(input, *shape).clone()
-    return reshape(input, *shape).clone()
+    if dtype is not None or isinstance(size, dtypes.dtype):
+        return view(input, dtype or size).clone()
+    return reshape(input, size).clone()
 
 
 def detach_copy(input: Tensor) -> Tensor:

@@ -223,6 +223,11 @@ def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
     return values
 
 
+def named(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    """Return what was given by position, or else by keyword."""
+    return values if value is None else (value,)
+
+
 def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[int, ...]:
     """Return sizes given by position or by the keyword `size`; refuse negative ones and none at all."""
     if size is not None:

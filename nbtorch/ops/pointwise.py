@@ -55,7 +55,7 @@ def declare(
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
     The derivative is given in terms of the input or, where that is cheaper, of the output. A `base` other than
-    Pointwise may take something else than a formula. `refuses` lists the types for which the function is not implemented.
+    Pointwise may take something else than a formula. `refuses` lists the types for which there is no such function.
     """
     derivative: Any = from_input or from_output
     members = {

@@ -16,7 +16,16 @@ from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, maximum, minimum
-from .operands import broadcast_shape, normalize_dims, require_tensor, scalar_tensor, to_dtype, to_floating_point
+from .operands import (
+    broadcast_shape,
+    named,
+    normalize_dims,
+    require_tensor,
+    scalar_tensor,
+    sizes,
+    to_dtype,
+    to_floating_point,
+)
 
 
 def return_type(name: str, *fields: str) -> Any:
@@ -108,9 +117,9 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 
 
 @method
-def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+def sum_to_size(self: Tensor, *extents: Any, size: Any = None) -> Tensor:
     """Return the sum over the dimensions that broadcasting `size` to this shape would repeat."""
-    target = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+    target = sizes(named(extents, size))
     shape = self._array.shape
     if shape == target:
         return self

@@ -13,7 +13,7 @@ from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import CPU, array_module
 from ..tensor import Tensor, method, normalize_dim
-from .operands import broadcast_shape, normalize_dims, require_same_device, sizes, to_dtype
+from .operands import broadcast_shape, named, normalize_dims, require_same_device, sizes, to_dtype
 
 
 class View(Node):
@@ -88,11 +88,11 @@ def _reshaped_without_copy(a: Tensor, shape: tuple[int, ...]) -> bool:
 
 
 @method
-def view(self: Tensor, *shape: Any) -> Tensor:
+def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
     """Return the same memory under another shape, which may hold one -1; or, given a dtype, under another type."""
-    if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
-        return _view_as_type(self, shape[0])
-    target = inferred_shape(sizes(shape), self._array.size)
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.dtype)):
+        return _view_as_type(self, dtype or shape[0])
+    target = inferred_shape(sizes(named(shape, size)), self._array.size)
     if not _reshaped_without_copy(self, target):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two"
@@ -111,9 +111,9 @@ def _view_as_type(a: Tensor, dtype: dtypes.dtype) -> Tensor:
 
 
 @method
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *extents: Any, shape: Any = None) -> Tensor:
     """Return the elements in the same order under another shape: a view where the strides allow it, else a copy."""
-    target = inferred_shape(sizes(shape), input._array.size)
+    target = inferred_shape(sizes(named(extents, shape)), input._array.size)
     return (Reshaped if _reshaped_without_copy(input, target) else Unsafe)(target)(input)
 
 
@@ -180,9 +180,9 @@ class T(Permute):
 
 
 @method
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """Return a view with the dimensions in another order."""
-    order = sizes(dims)
+    order = sizes(named(order, dims))
     if len(order) != input.ndim:
         raise RuntimeError(
             "permute: number of dimensions in the tensor input does not match the length of the desired"
@@ -276,9 +276,9 @@ class Expand(View):
 
 
 @method
-def expand(self: Tensor, *shape: Any) -> Tensor:
+def expand(self: Tensor, *shape: Any, size: Any = None, implicit: bool = False) -> Tensor:
     """Return a view repeated along dimensions of extent 1 and new leading ones; -1 keeps an extent."""
-    target = sizes(shape)
+    target = sizes(named(shape, size))
     own = self._array.shape
     lead = len(target) - len(own)
     if lead < 0:
@@ -523,15 +523,15 @@ class Flip(Node):
 
 
 @method
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """Return a copy with the order along dimensions reversed."""
-    return Flip(normalize_dims(sizes(dims), input.ndim))(input)
+    return Flip(normalize_dims(sizes(named(axes, dims)), input.ndim))(input)
 
 
 @method
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
+def repeat(self: Tensor, *counts: Any, repeats: Any = None) -> Tensor:
     """Return copies side by side, `repeats` of them along each dimension."""
-    times = sizes(repeats)
+    times = sizes(named(counts, repeats))
     if len(times) < self.ndim:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     own = (1,) * (len(times) - self.ndim) + self._array.shape

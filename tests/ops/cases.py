@@ -11,6 +11,7 @@ import numpy as np
 
 from . import (
     cases_arrangement,
+    cases_factor,
     cases_linalg,
     cases_pointwise,
     cases_scatter,
@@ -406,6 +407,7 @@ CASES: list[Case] = [
     *_padding(),
     *_losses(),
     *cases_arrangement.CASES,
+    *cases_factor.CASES,
     *cases_linalg.CASES,
     *cases_pointwise.CASES,
     *cases_scatter.CASES,
