@@ -3,6 +3,7 @@
 `import nbtorch as torch` is all that a PyTorch script of this scope changes.
 """
 
+from math import e, inf, nan, pi
 from pathlib import Path as _Path
 
 # In a checkout, which Python imports when it is started there, the kernels lie beside this folder, not inside.
@@ -41,6 +42,7 @@ from .creation import (
     logspace,
     ones,
     ones_like,
+    range,
     scalar_tensor,
     tensor,
     zeros,
@@ -112,10 +114,12 @@ from .ops.arithmetic import (
     divide,
     eq,
     equal,
+    fill,
     fill_,
     floor_divide,
     ge,
     gt,
+    is_same_size,
     isclose,
     isfinite,
     isinf,
@@ -157,14 +161,19 @@ from .ops.binary import (
     fmin,
     fmod,
     gcd,
+    greater,
+    greater_equal,
     heaviside,
     hypot,
     lcm,
     ldexp,
     lerp,
+    less,
+    less_equal,
     logaddexp,
     logaddexp2,
     nextafter,
+    not_equal,
 )
 from .ops.complex import (
     angle,
@@ -182,9 +191,31 @@ from .ops.complex import (
     view_as_real,
 )
 from .ops.conversion import can_cast, is_complex, is_floating_point, is_nonzero, is_signed, is_tensor, result_type
+from .ops.copies import (
+    alias_copy,
+    as_strided_copy,
+    detach_copy,
+    diagonal_copy,
+    expand_copy,
+    narrow_copy,
+    permute_copy,
+    select_copy,
+    slice_copy,
+    split_copy,
+    split_with_sizes_copy,
+    squeeze_copy,
+    t_copy,
+    transpose_copy,
+    unbind_copy,
+    unfold_copy,
+    unsqueeze_copy,
+    view_copy,
+)
 from .ops.einsum import (
     einsum,
 )
+from .ops.factor import geqrf, lu, lu_solve, lu_unpack, orgqr, ormqr
+from .ops.histogram import histogram, histogramdd
 from .ops.indexing import (
     gather,
     index_put,
@@ -192,6 +223,8 @@ from .ops.indexing import (
     index_select,
     masked_select,
     nonzero,
+    nonzero_static,
+    unravel_index,
 )
 from .ops.joining import (
     adjoint,
@@ -216,6 +249,7 @@ from .ops.joining import (
     split_with_sizes,
     tensor_split,
     tile,
+    unsafe_split_with_sizes,
     vsplit,
     vstack,
 )
@@ -225,10 +259,12 @@ from .ops.linalg import (
     cholesky_solve,
     cond,
     det,
+    frobenius_norm,
     inverse,
     logdet,
     lstsq,
     matrix_rank,
+    nuclear_norm,
     pinverse,
     qr,
     slogdet,
@@ -269,6 +305,7 @@ from .ops.pointwise import (
     fix,
     floor,
     frac,
+    frexp,
     isneginf,
     isposinf,
     isreal,
@@ -295,6 +332,8 @@ from .ops.pointwise import (
     sqrt,
     tan,
     tanh,
+    threshold,
+    threshold_,
     trunc,
 )
 from .ops.products import (
@@ -338,6 +377,7 @@ from .ops.scan import (
     cumsum,
     cumulative_trapezoid,
     diff,
+    gradient,
     logcumsumexp,
     trapezoid,
     trapz,
@@ -354,6 +394,7 @@ from .ops.scatter import (
     scatter,
     scatter_add,
     scatter_reduce,
+    segment_reduce,
     take,
     take_along_dim,
 )
@@ -366,6 +407,7 @@ from .ops.shape import (
     concatenate,
     flatten,
     flip,
+    moveaxis,
     movedim,
     narrow,
     permute,
@@ -381,6 +423,8 @@ from .ops.shape import (
     transpose,
     unbind,
     unflatten,
+    unsafe_chunk,
+    unsafe_split,
     unsqueeze,
 )
 from .ops.sorting import (
@@ -408,6 +452,8 @@ from .ops.special import (
     erfc,
     erfinv,
     i0,
+    igamma,
+    igammac,
     lgamma,
     log_softmax,
     logit,
@@ -426,6 +472,8 @@ from .ops.statistics import (
     dist,
     nanmean,
     nansum,
+    norm_except_dim,
+    pdist,
     renorm,
     std_mean,
     var_mean,
@@ -480,3 +528,9 @@ from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip
+from . import functions as _functions  # isort: skip
+
+_functions.publish(globals(), _functions.WITH_OUT)
+_functions.publish_methods(globals())
+
+newaxis = None

@@ -1,5 +1,17 @@
 """Linear algebra under PyTorch's names (`torch.linalg`)."""
 
+from .functions import publish as _publish
+from .ops.factor import (
+    householder_product,
+    ldl_factor,
+    ldl_factor_ex,
+    ldl_solve,
+    lu_factor,
+    lu_factor_ex,
+    solve_ex,
+)
+from .ops.factor import linalg_lu as lu
+from .ops.factor import linalg_lu_solve as lu_solve
 from .ops.linalg import (
     LinAlgError,
     cholesky,
@@ -32,7 +44,7 @@ from .ops.linalg import linalg_diagonal as diagonal
 from .ops.linalg import linalg_norm as norm
 from .ops.matmul import matmul
 from .ops.products import matrix_exp, matrix_power, multi_dot
-from .ops.scan import vander
+from .ops.scan import linalg_vander as vander
 
 __all__ = [
     "LinAlgError",
@@ -46,9 +58,17 @@ __all__ = [
     "eigh",
     "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",
@@ -60,6 +80,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_ex",
     "solve_triangular",
     "svd",
     "svdvals",
@@ -69,3 +90,5 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+_publish(globals(), set(__all__) - {"diagonal", "lstsq", "matrix_exp", "vander"}, "linalg_")

@@ -25,6 +25,7 @@ from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
 from .layout import address, element_strides, is_contiguous_in, require_memory_format
 from .quiet import quietly
+from .spelling import respelled
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ndarray = np.ndarray
@@ -906,8 +907,10 @@ def is_inference(input: Tensor) -> bool:
 
 def normalize_dim(dim: int, ndim: int) -> int:
     """Return a dimension counted from the front; an IndexError tells the range."""
-    if type(dim) is not int and (isinstance(dim, bool) or not hasattr(dim, "__index__")):
-        raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+    if type(dim) is not int:
+        if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+            raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+        dim = dim.__index__()
     reach = max(ndim, 1)
     if not -reach <= dim < reach:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-reach}, {reach - 1}], but got {dim})")
@@ -918,5 +921,5 @@ def method(function: _F | None = None, *, name: str | None = None) -> Any:
     """Install a function of `nbtorch.ops` as a method of Tensor, under its own name or another."""
     if function is None:
         return lambda f: method(f, name=name)
-    setattr(Tensor, name or function.__name__, function)
+    setattr(Tensor, name or function.__name__, respelled(function, operands=False))
     return function

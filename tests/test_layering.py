@@ -17,6 +17,7 @@ LAYERS = [
         "nbtorch/layout",
         "nbtorch/quiet",
         "nbtorch/hooks",
+        "nbtorch/spelling",
         "nbtorch/_version",
     ),
     ("nbtorch/autograd", "nbtorch/tensor", "nbtorch/values"),

@@ -9,7 +9,12 @@ import numpy as np
 from nbtorch.kernels import special
 from nbtorch.kernels.cuda import elementwise, target
 
-NAMES = ("erf", "erfc", "erfcx", "erfinv", "ndtr", "ndtri", "log_ndtr", "lgamma", "digamma", "i0", "i0e", "i1", "i1e")
+NAMES = (
+    *("erf", "erfc", "erfcx", "erfinv", "ndtr", "ndtri", "log_ndtr", "lgamma", "digamma", "i0", "i0e", "i1", "i1e"),
+    *("bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "modified_bessel_k0", "modified_bessel_k1"),
+    *("scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "airy_ai"),
+)
+PAIRS = ("zeta", "igamma", "igammac")
 
 
 def unary(function: str, input: Any, output: Any) -> None:
@@ -29,4 +34,4 @@ def binary(function: str, first: Any, second: Any, output: Any) -> None:
 def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
     """Return every kernel of this module for one dtype, by name: what the compile gate walks."""
     kernels = {name: elementwise.unary(getattr(special, name), dtype) for name in NAMES}
-    return kernels | {"zeta": elementwise.binary(special.zeta, dtype)}
+    return kernels | {name: elementwise.binary(getattr(special, name), dtype) for name in PAIRS}

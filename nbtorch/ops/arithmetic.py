@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..device import CPU, array_module
 from ..layout import allocate_strided, element_strides, format_strides, require_memory_format
 from ..layout import memory_format as MemoryFormat
 from ..quiet import local, quietly
+from ..spelling import respelled
 from ..tensor import Tensor, method
 from .operands import (
     broadcast_shape,
@@ -160,6 +162,12 @@ class Div(Ufunc):
         )
 
 
+def refuse_zero_divisor(a: Any, b: Any) -> None:
+    """Raise where integers would be divided by zero."""
+    if a.dtype.kind in "iu" and a.size and (b == 0).any():
+        raise RuntimeError("ZeroDivisionError")
+
+
 class DivRounded(Binary):
     """Division rounded to an integer: its gradient is zero wherever it exists."""
 
@@ -170,8 +178,7 @@ class DivRounded(Binary):
         self.rounding = rounding
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        if a.dtype.kind in "iu" and (b == 0).any():
-            raise RuntimeError("ZeroDivisionError")
+        refuse_zero_divisor(a, b)
         if self.rounding == "floor":
             return xp.floor_divide(a, b)
         if a.dtype.kind in "iu":
@@ -203,8 +210,7 @@ class Remainder(Binary):
     in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
-        if a.dtype.kind in "iu" and (b == 0).any():
-            raise RuntimeError("ZeroDivisionError")
+        refuse_zero_divisor(a, b)
         return xp.remainder(a, b)
 
     def backward(self, grad: Tensor) -> Any:
@@ -223,6 +229,8 @@ class Pow(Binary):
     holomorphic = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
+        if a.dtype.kind == "i" and (b < 0).any():
+            return _integer_power(xp, a, b)
         return xp.power(a, b).astype(a.dtype, copy=False)  # NumPy has no power of booleans
 
     def backward(self, grad: Tensor) -> Any:
@@ -236,6 +244,12 @@ class Pow(Binary):
             flat = (a == 0) & ((b.real >= 0) & (b.imag == 0) if b.is_complex() else b >= 0)
             grad_b = unbroadcast((grad * result * a.log()).masked_fill(flat, 0), self.shapes[1])
         return grad_a, grad_b
+
+
+def _integer_power(xp: Any, a: Any, b: Any) -> Any:
+    """Return powers of integers: those with negative exponents are 1 and -1 for these bases, and 0 for the others."""
+    parity = xp.where(b % 2 == 0, 1, a).astype(a.dtype)
+    return xp.where(b >= 0, xp.power(a, xp.maximum(b, 0)), xp.where(abs(a) == 1, parity, a.dtype.type(0)))
 
 
 class PowNumber(Node):
@@ -282,29 +296,25 @@ class Maximum(Binary):
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.maximum(a, b)
 
+    def loses(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return where `a` is passed over, or just as good."""
+        return a <= b
+
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
         half = (grad / 2).masked_fill(a != b, 0)  # equal values share the gradient
-        return (
-            unbroadcast(half + grad.masked_fill(a <= b, 0), self.shapes[0]),
-            unbroadcast(half + grad.masked_fill(a >= b, 0), self.shapes[1]),
+        return tuple(
+            unbroadcast(half + grad.masked_fill(self.loses(mine, other), 0), shape) if wanted else None
+            for mine, other, shape, wanted in zip((a, b), (b, a), self.shapes, self.needs_input_grad, strict=True)
         )
 
 
-class Minimum(Binary):
-    saves_inputs = (0, 1)
-    in_float32 = True
-
+class Minimum(Maximum):
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.minimum(a, b)
 
-    def backward(self, grad: Tensor) -> Any:
-        a, b = self.saved_tensors
-        half = (grad / 2).masked_fill(a != b, 0)
-        return (
-            unbroadcast(half + grad.masked_fill(a >= b, 0), self.shapes[0]),
-            unbroadcast(half + grad.masked_fill(a <= b, 0), self.shapes[1]),
-        )
+    def loses(self, a: Tensor, b: Tensor) -> Tensor:
+        return a >= b
 
 
 class Neg(Node):
@@ -459,9 +469,9 @@ def neg(input: Tensor) -> Tensor:
     return Neg()(input)
 
 
-def rsub(input: Any, other: Any) -> Tensor:
-    """Return `other - input`."""
-    return sub(other, input)
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """Return `other - alpha * input`."""
+    return sub(other, input, alpha=alpha)
 
 
 def _without_gradient(ufunc: str, a: Tensor, b: Tensor) -> Tensor:
@@ -608,6 +618,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     require_tensor("where", "condition", condition)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
+    if condition.dtype is dtypes.uint8:
+        warnings.warn("where received a uint8 condition tensor: use a boolean one instead.", UserWarning, stacklevel=2)
+        condition = to_dtype(condition, dtypes.bool)
     if condition.dtype is not dtypes.bool:
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
@@ -743,6 +756,19 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return self._assign(Fill(fitting_scalar(value, self.dtype, self._device)._array)(self))
 
 
+def fill(input: Tensor, value: Any) -> Tensor:
+    """Return a tensor of the input's shape and type whose elements are all `value`, a number or 0-d tensor."""
+    require_tensor("fill", "input", input)
+    return fill_(input.clone(), value)
+
+
+@method
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have the same shape."""
+    _require_two_tensors("is_same_size", input, other)
+    return input._array.shape == other._array.shape
+
+
 class Zero(Fill):
     """All elements set to zero."""
 
@@ -767,6 +793,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     """Install `name`, which assigns the result of an operation to its first operand."""
+    operation = respelled(operation, operands=False)
 
     def assign(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return self._assign(operation(self, *args, **kwargs))
@@ -803,6 +830,18 @@ def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None
     method(operate, name=name)
 
 
+def _install_in_place_test(name: str, operation: Callable[..., Tensor]) -> None:
+    """Install `name`, which writes zeros and ones to its first operand; nothing flows back to what was there."""
+    operation = respelled(operation, operands=False)
+
+    def assign(self: Tensor, *args: Any) -> Tensor:
+        return self._assign(Copy()(self, operation(self, *args)))
+
+    assign.__name__ = name
+    assign.__doc__ = f"In-place form of `{operation.__name__}`."
+    method(assign)
+
+
 def _install_operators() -> None:
     both = {"add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide, "mod": remainder, "pow": pow}
     logic = {"and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor}
@@ -816,12 +855,11 @@ def _install_operators() -> None:
         _operator(f"__i{name}__", getattr(Tensor, in_place))
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
         _operator(f"__{name}__", operation, arrays=name in ("eq", "ne"))
-        install_in_place(f"{name}_", operation)
-    for operation in (neg, masked_fill, maximum, minimum, square):
+        _install_in_place_test(f"{name}_", operation)
+    for operation in (neg, masked_fill, square, bitwise_not, logical_and, logical_or, logical_xor, logical_not):
         install_in_place(f"{operation.__name__}_", operation)
     method(neg, name="__neg__")
     method(_invert, name="__invert__")
-    method(lambda self: self, name="__pos__")
     for alias, operation in {
         "multiply": mul,
         "subtract": sub,
@@ -830,6 +868,7 @@ def _install_operators() -> None:
         "negative": neg,
     }.items():
         method(operation, name=alias)
+        method(getattr(Tensor, f"{operation.__name__}_"), name=f"{alias}_")
 
 
 _install_operators()

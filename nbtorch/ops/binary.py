@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
+from ..autograd.grad_mode import no_grad
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
@@ -15,12 +16,15 @@ from .arithmetic import (
     Where,
     add,
     div,
+    ge,
+    gt,
     install_in_place,
-    logical_and,
-    logical_or,
-    logical_xor,
+    le,
+    lt,
     mul,
+    ne,
     pow,
+    refuse_zero_divisor,
     sub,
     unbroadcast,
 )
@@ -31,6 +35,7 @@ from .operands import (
     not_implemented,
     operands,
     refuse_complex,
+    require_number,
     require_same_device,
     require_tensor,
     scalar_tensor,
@@ -97,6 +102,20 @@ def _require_tensors(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return operands(operation, a, b)
 
 
+def _require_floating(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Return two tensors in their common type, which must be floating point or complex."""
+    a, b = _require_tensors(operation, a, b)
+    if a.dtype.category < 2:
+        raise not_implemented(f"{operation}_cpu", a.dtype, "a floating-point type")
+    return a, b
+
+
+def _numbers(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    a, b = operands(operation, a, b)
+    require_number(f"{operation}_cpu", a)
+    return a, b
+
+
 def _masked(grad: Tensor, keep: Tensor) -> Tensor:
     return Where()(keep, grad, scalar_tensor(0, grad.dtype, grad._device))
 
@@ -112,24 +131,24 @@ def _hypot_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor
     return scaled * a, scaled * b
 
 
-def _larger_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    from_a = (a.detach() >= b.detach()) | b.isnan()
-    return _masked(grad, from_a), _masked(grad, ~from_a)
+def _extreme_gradients(better: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the gradients of `fmax` or `fmin`: all of it goes to the operand taken, of equals to the first."""
 
+    def gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        from_a = better(a.detach(), b.detach()) | b.isnan()
+        return _masked(grad, from_a), _masked(grad, ~from_a)
 
-def _smaller_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    from_a = (a.detach() <= b.detach()) | b.isnan()
-    return _masked(grad, from_a), _masked(grad, ~from_a)
+    return gradients
 
 
 def _copysign_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    kept = (a.signbit() == b.signbit()) & (a.detach() == a.detach())
-    return Where()(kept, grad, -grad).masked_fill(a.detach() == 0, 0), grad * 0
+    with no_grad():
+        ratio = (copysign(a, b) / a).masked_fill(a == 0, 0)
+    return grad * ratio, grad * 0
 
 
 def _fmod(xp: Any, a: Any, b: Any) -> Any:
-    if a.dtype.kind in "iu" and (b == 0).any():
-        raise RuntimeError("ZeroDivisionError")
+    refuse_zero_divisor(a, b)
     return xp.fmod(a, b)
 
 
@@ -175,14 +194,18 @@ atan2 = _declare_pair(
     _tensors_floating,
 )
 hypot = _declare_pair(
-    "hypot", "Return the hypotenuse of two sides.", lambda xp, a, b: xp.hypot(a, b), _hypot_gradients, _require_tensors
+    "hypot",
+    "Return the hypotenuse of two sides.",
+    lambda xp, a, b: xp.hypot(a, b),
+    _hypot_gradients,
+    _require_floating,
 )
 logaddexp = _declare_pair(
     "logaddexp",
     "Return `log(exp(input) + exp(other))` without overflow.",
     log_of_sum,
     lambda grad, a, b: (grad * sigmoid(a - b), grad * sigmoid(b - a)),
-    _require_tensors,
+    _require_floating,
     in_place=False,
     complex_error=None,
 )
@@ -191,7 +214,7 @@ logaddexp2 = _declare_pair(
     "Return `log2(2 ** input + 2 ** other)` without overflow.",
     lambda xp, a, b: xp.logaddexp2(a, b),
     lambda grad, a, b: (grad * sigmoid((a - b) * math.log(2)), grad * sigmoid((b - a) * math.log(2))),
-    _require_tensors,
+    _require_floating,
     in_place=False,
 )
 fmod = _declare_pair(
@@ -199,12 +222,13 @@ fmod = _declare_pair(
     "Return the remainder of division, with the sign of the dividend.",
     _fmod,
     lambda grad, a, b: (grad, -grad * div(a, b, rounding_mode="trunc")),
+    _numbers,
 )
 fmax = _declare_pair(
     "fmax",
     "Return the larger of two elements; a number wins over NaN.",
     lambda xp, a, b: xp.fmax(a, b),
-    _larger_gradients,
+    _extreme_gradients(ge),
     _require_tensors,
     in_place=False,
     complex_error=RuntimeError,
@@ -213,7 +237,7 @@ fmin = _declare_pair(
     "fmin",
     "Return the smaller of two elements; a number wins over NaN.",
     lambda xp, a, b: xp.fmin(a, b),
-    _smaller_gradients,
+    _extreme_gradients(le),
     _require_tensors,
     in_place=False,
     complex_error=RuntimeError,
@@ -228,7 +252,7 @@ copysign = _declare_pair(
 heaviside = _declare_pair(
     "heaviside",
     "Return 0 for negative elements, 1 for positive ones, and the other element for 0.",
-    lambda xp, a, b: xp.heaviside(a, b) if a.dtype.kind == "f" else xp.where(a == 0, b, a > 0).astype(a.dtype),
+    lambda xp, a, b: xp.where(a == 0, b, a > 0).astype(a.dtype),
     _no_gradients,
     _same_type,
     complex_error=RuntimeError,
@@ -237,8 +261,8 @@ nextafter = _declare_pair(
     "nextafter",
     "Return the floating-point number next to one element, towards the other.",
     lambda xp, a, b: xp.nextafter(a, b),
-    _no_gradients,
-    _require_tensors,
+    lambda grad, a, b: (grad * 0, grad * 0),
+    _require_floating,
 )
 gcd = _declare_pair(
     "gcd", "Return the greatest common divisor.", lambda xp, a, b: xp.gcd(a, b), _no_gradients, _integers
@@ -297,7 +321,8 @@ def float_power_(self: Tensor, exponent: Any) -> Tensor:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """Return `input + value * tensor1 * tensor2`."""
     product = mul(tensor1, tensor2)
-    return add(input, product if value == 1 else mul(product, value))
+    require_number("addcmul_cpu_out", product)
+    return add(input, product if value == 1 else mul(product, scalar_tensor(value, product.dtype, product._device)))
 
 
 @method
@@ -344,7 +369,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     require_tensor("lerp", "input", input)
     require_tensor("lerp", "end", end)
     if input.dtype.category < 2:
-        raise RuntimeError(f'"lerp_kernel_scalar" not implemented for {input.dtype}: expected floating point')
+        raise not_implemented("lerp_kernel_scalar", input.dtype, "a floating-point type")
     if is_scalar(weight):
         weight = scalar_tensor(weight, input.dtype, input._device)
     require_tensor("lerp", "weight", weight)
@@ -355,7 +380,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return Lerp()(input, end, weight)
 
 
-for _operation in (addcmul, addcdiv, lerp, logical_and, logical_or, logical_xor):
+for _operation in (addcmul, addcdiv, lerp):
     install_in_place(f"{_operation.__name__}_", _operation)
 for _alias, _name in {
     "greater": "gt",
@@ -372,3 +397,4 @@ for _name, _operation in (("lshift", bitwise_left_shift), ("rshift", bitwise_rig
     method(lambda self, other, _operation=_operation: _operation(other, self), name=f"__r{_name}__")
     method(getattr(Tensor, f"{_operation.__name__}_"), name=f"__i{_name}__")
 arctan2 = atan2
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne

@@ -14,7 +14,7 @@ from ..autograd.graph import Node, NodeName
 from ..device import CPU, array_module
 from ..layout import with_new_axes
 from ..tensor import Tensor, method, normalize_dim
-from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, to_dtype
+from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, sizes, to_dtype
 from .shape import View, stack
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
@@ -328,15 +328,17 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError(f"index_select(): Index is supposed to be a vector, got shape {tuple(index.shape)}")
     if index.dtype not in (dtypes.int32, dtypes.int64):
         raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype}")
-    if input.ndim == 0:
-        return input.clone()
     axis = normalize_dim(dim, input.ndim)
-    extent = input._array.shape[axis]
+    extent = input._array.shape[axis] if input.ndim else 1
     indices = index._array.reshape(-1)
+    if input.ndim == 0 and indices.size != 1:
+        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {indices.size} value(s)")
     if indices.size and (indices.min() < 0 or indices.max() >= extent):
         raise IndexError(
             f"index out of range in self: index_select needs indices in [0, {extent}), got {indices.tolist()}"
         )
+    if input.ndim == 0:
+        return input.clone()
     return Index((slice(None),) * axis + (indices,), "IndexSelectBackward0")(input)
 
 
@@ -371,10 +373,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     axis = normalize_dim(dim, input.ndim)
-    if index.ndim != input.ndim:
+    if max(index.ndim, 1) != max(input.ndim, 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if input.ndim == 0:
-        return input.clone()
+        return gather(input.reshape(1), 0, index.reshape(-1)).reshape(index.shape)
     if any(i > n for d, (i, n) in enumerate(zip(index.shape, input.shape, strict=True)) if d != axis):
         raise RuntimeError(
             f"Size does not match at dimension {axis} expected index {list(index.shape)} to be no larger than self"
@@ -407,3 +409,39 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = np.broadcast_shapes(input._array.shape, mask._array.shape)
     return Index((np.broadcast_to(mask._array, shape),), "MaskedSelectBackward0")(input.expand(shape))
+
+
+@method
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """Return the first `size` rows of `nonzero`, filled up with rows of `fill_value`."""
+    require_tensor("nonzero_static", "input", input)
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = nonzero(input)
+    result = Tensor._filled((size, input.ndim), fill_value, dtypes.int64, input._device)
+    count = min(size, found.shape[0])
+    result._array[:count] = found._array[:count]
+    return result
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Return the coordinates of flat indices in a tensor of a shape: a tensor for each dimension.
+
+    Args:
+        indices: integers, of any shape; a RuntimeError where one lies outside of `shape`.
+        shape: an int, or a sequence of ints.
+    """
+    require_tensor("unravel_index", "indices", indices)
+    if indices.dtype.category != 1:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    if not isinstance(shape, (int, tuple, list)) or isinstance(shape, bool):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape).__name__}")
+    extents = sizes((shape,))
+    if any([n < 0 for n in extents]):
+        raise ValueError(f"'shape' cannot have negative values, but got {extents}")
+    coordinates = []
+    rest = indices._array
+    for extent in reversed(extents):
+        coordinates.append(indices._wrap_like(rest % max(extent, 1)))
+        rest = rest // max(extent, 1)
+    return tuple(reversed(coordinates))

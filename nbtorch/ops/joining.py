@@ -15,7 +15,7 @@ from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Index
-from .operands import require_same_device, require_tensor, sizes
+from .operands import named, require_same_device, require_tensor, sizes
 from .shape import cat, expand, flip, narrow, repeat, reshape, split, stack, transpose, unsqueeze, warn_of_rank
 
 
@@ -145,6 +145,10 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     return split(input, list(split_sizes), dim)
 
 
+method(split_with_sizes, name="unsafe_split_with_sizes")
+unsafe_split_with_sizes = split_with_sizes
+
+
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Return copies side by side, `dims` of them along the last dimensions."""
     times = sizes((dims,))
@@ -152,9 +156,9 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 @method(name="tile")
-def _tile_method(self: Tensor, *dims: Any) -> Tensor:
+def _tile_method(self: Tensor, *counts: Any, dims: Any = None) -> Tensor:
     """Return copies side by side, `dims` of them along the last dimensions."""
-    return tile(self, sizes(dims))
+    return tile(self, sizes(named(counts, dims)))
 
 
 class Roll(Node):

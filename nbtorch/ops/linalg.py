@@ -21,7 +21,7 @@ from .indexing import Index
 from .matmul import matmul
 from .operands import normalize_dims, require_same_device, require_tensor, to_dtype
 from .products import cross_along
-from .reduction import amax, amin, norm, return_type
+from .reduction import amax, amin, norm, return_type, sum
 from .shape import cat
 from .strided import diag_embed, diagonal, tril, triu
 
@@ -38,8 +38,11 @@ old_qr_result = return_type("qr", "Q", "R")
 old_slogdet_result = return_type("slogdet", "sign", "logabsdet")
 
 
-class LinAlgError(RuntimeError):
+class _LinAlgError(RuntimeError):
     """A matrix does not allow what was asked: it is singular, not positive-definite, or an iteration failed."""
+
+
+LinAlgError = _LinAlgError
 
 
 _REFUSING_HALF = (
@@ -54,7 +57,7 @@ _REFUSING_HALF = (
 )
 
 
-def _require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
+def require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
     """Refuse what is not a stack of floating-point matrices, square ones if asked; `half` allows half precision."""
     require_tensor(operation, name, a)
     if a.ndim < 2:
@@ -97,7 +100,7 @@ class Inverse(Node):
 
 def inv(A: Tensor) -> Tensor:
     """Return the inverses of square matrices, (…, n, n)."""
-    _require_matrices("linalg.inv", A, True)
+    require_matrices("linalg.inv", A, True)
     return Inverse()(A)
 
 
@@ -116,7 +119,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
 
     PyTorch's number is the position of the zero pivot.
     """
-    _require_matrices("linalg.inv_ex", A, True)
+    require_matrices("linalg.inv_ex", A, True)
     return inv_ex_result(*_one_by_one(A, inv, check_errors))
 
 
@@ -160,7 +163,7 @@ class Solve(Node):
         return to_a, to_b.sum_to_size(self.shape_b) if self.needs_input_grad[1] else None
 
 
-def _is_vector(A: Tensor, B: Tensor) -> bool:
+def is_vector(A: Tensor, B: Tensor) -> bool:
     """Whether a right-hand side is (a stack of) vectors rather than matrices."""
     return B.ndim == 1 or (A.ndim - 1 == B.ndim and B.shape == A.shape[:-1])
 
@@ -173,12 +176,12 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         B: right-hand sides, (…, n, k) or (…, n).
         left: on which side A stands.
     """
-    _require_matrices("linalg.solve", A, True)
+    require_matrices("linalg.solve", A, True)
     require_tensor("linalg.solve", "B", B)
     require_same_device("linalg.solve", A, B)
     if A.dtype is not B.dtype:
         raise RuntimeError(f"linalg.solve: Expected A and B to have the same dtype, but found {A.dtype} and {B.dtype}")
-    vector = _is_vector(A, B)
+    vector = is_vector(A, B)
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False")
     right = B.unsqueeze(-1) if vector else B
@@ -191,6 +194,18 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         return Solve()(A.mT, right.mT).mT
     result = Solve()(A, right)
     return result.squeeze(-1) if vector else result
+
+
+def _substituted(xp: Any, triangle: Any, b: Any, upper: bool) -> Any:
+    """Solve with triangular matrices row by row; a zero on the diagonal gives infinities and NaN."""
+    batch = np.broadcast_shapes(triangle.shape[:-2], b.shape[:-2])
+    x = xp.broadcast_to(b, (*batch, *b.shape[-2:])).copy()
+    rows = range(triangle.shape[-1])
+    for k in reversed(rows) if upper else rows:
+        x[..., k, :] /= triangle[..., k, k, None]
+        rest = slice(k) if upper else slice(k + 1, None)
+        x[..., rest, :] -= triangle[..., rest, k, None] * x[..., k, None, :]
+    return x
 
 
 class SolveTriangular(Node):
@@ -209,7 +224,9 @@ class SolveTriangular(Node):
         if self.unitriangular:
             index = xp.arange(a.shape[-1])
             triangle[..., index, index] = 1
-        return _computed(xp.linalg.solve, "linalg.solve_triangular: a diagonal element is zero", triangle, b)
+        if (xp.diagonal(triangle, 0, -2, -1) == 0).any():
+            return _substituted(xp, triangle, b, self.upper)
+        return xp.linalg.solve(triangle, b)
 
     def backward(self, grad: Tensor) -> Any:
         a, x = self.saved_tensors
@@ -231,8 +248,8 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
         left: on which side A stands.
         unitriangular: take A's diagonal as ones.
     """
-    _require_matrices("linalg.solve_triangular", A, True)
-    _require_matrices("linalg.solve_triangular", B, name="B")
+    require_matrices("linalg.solve_triangular", A, True)
+    require_matrices("linalg.solve_triangular", B, name="B")
     if A.shape[-1] != B.shape[-2 if left else -1]:
         raise RuntimeError(
             f"linalg.solve_triangular: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}"
@@ -274,13 +291,13 @@ class Cholesky(Node):
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """Return the triangular L with `A = L @ L.mH`, or with `upper` its transpose, of positive-definite matrices."""
-    _require_matrices("linalg.cholesky", A, True)
+    require_matrices("linalg.cholesky", A, True)
     return Cholesky()(A.mH).mH if upper else Cholesky()(A)
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """Return the Cholesky factors and, for each matrix, 0 or 1 where it is not positive-definite."""
-    _require_matrices("linalg.cholesky_ex", A, True)
+    require_matrices("linalg.cholesky_ex", A, True)
     return cholesky_ex_result(*_one_by_one(A, lambda a: cholesky(a, upper=upper), check_errors))
 
 
@@ -329,6 +346,15 @@ class Qr(Node):
         return _qr_gradient(q, r, grad_q, grad_r) if m >= n else _wide_qr_gradient(q, r, grad_q, grad_r)
 
 
+class QrWithoutQ(Qr):
+    """R alone."""
+
+    name = "LinalgQrBackward0"
+
+    def backward(self, *grads: Any) -> Any:
+        raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'.")
+
+
 def _qr_gradient(q: Tensor, r: Tensor, grad_q: Tensor, grad_r: Tensor) -> Tensor:
     """Return (G_Q + Q sym(R G_Rᴴ - G_Qᴴ Q)) R⁻ᴴ, where sym copies the lower triangle to the upper one, conjugated."""
     inner = r @ grad_r.mH - grad_q.mH @ q
@@ -359,15 +385,13 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
         A: matrices, (…, m, n).
         mode: `"reduced"` (Q has min(m, n) columns), `"complete"` (m columns) or `"r"` (Q is empty).
     """
-    _require_matrices("linalg.qr", A)
+    require_matrices("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
     if mode == "r":
-        if A.requires_grad:
-            raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'.")
-        return qr_result(A.new_empty((0,)), Qr("reduced")(A)[1])
+        return qr_result(A.new_empty((0,)), QrWithoutQ("reduced")(A)[1])
     return qr_result(*Qr(mode)(A))
 
 
@@ -417,7 +441,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
         A: (…, n, n), of which one triangle is read.
         UPLO: which triangle, `"L"` or `"U"`.
     """
-    _require_matrices("linalg.eigh", A, True)
+    require_matrices("linalg.eigh", A, True)
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     return eigh_result(*Eigh(UPLO.upper())(A))
@@ -462,14 +486,14 @@ class Eig(Node):
 
 def eig(A: Tensor) -> Any:
     """Return eigenvalues and eigenvectors (columns, of length 1) of square matrices, always complex."""
-    _require_matrices("linalg.eig", A, True)
+    require_matrices("linalg.eig", A, True)
     _require_finite("linalg.eig", A)
     return eig_result(*Eig()(A))
 
 
 def eigvals(A: Tensor) -> Tensor:
     """Return the eigenvalues of square matrices, always complex, in no particular order."""
-    _require_matrices("linalg.eigvals", A, True)
+    require_matrices("linalg.eigvals", A, True)
     _require_finite("linalg.eigvals", A)
     return Eig()(A)[0]
 
@@ -529,7 +553,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
         full_matrices: give square U and Vh; their additional vectors have no gradient.
         driver: accepted for PyTorch's signature.
     """
-    _require_matrices("linalg.svd", A)
+    require_matrices("linalg.svd", A)
     u, s, vh = Svd()(A)
     m, n = A.shape[-2:]
     if full_matrices and m != n:
@@ -548,7 +572,7 @@ def _completed(vectors: Tensor, more: Tensor, dim: int) -> Tensor:
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Return the singular values of matrices, descending."""
-    _require_matrices("linalg.svdvals", A)
+    require_matrices("linalg.svdvals", A)
     return Svd()(A)[1]
 
 
@@ -592,7 +616,7 @@ def _cofactors(a: Tensor) -> Tensor:
 @method
 def det(A: Tensor) -> Tensor:
     """Return the determinants of square matrices."""
-    _require_matrices("linalg.det", A, True)
+    require_matrices("linalg.det", A, True)
     return Det()(A)
 
 
@@ -617,7 +641,7 @@ class Slogdet(Node):
 
 def slogdet(A: Tensor) -> Any:
     """Return the signs and the logarithms of the absolute values of determinants."""
-    _require_matrices("linalg.slogdet", A, True)
+    require_matrices("linalg.slogdet", A, True)
     return slogdet_result(*Slogdet()(A))
 
 
@@ -630,7 +654,7 @@ def _old_slogdet(input: Tensor) -> Any:
 @method
 def logdet(input: Tensor) -> Tensor:
     """Return the logarithms of determinants: NaN where they are negative."""
-    _require_matrices("logdet", input, True)
+    require_matrices("logdet", input, True)
     sign, log = Slogdet()(input)
     if input.is_complex():
         return sign.log() + log
@@ -649,7 +673,8 @@ class Pinv(Node):
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)
-        u, s, vh = xp.linalg.svd(a, full_matrices=False)
+        message = "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
+        u, s, vh = _computed(xp.linalg.svd, message, a, full_matrices=False)
         keep = s > self.cutoff(xp, s)
         inverse = xp.where(keep, 1 / xp.where(keep, s, 1), 0).astype(a.dtype)
         return xp.matmul(xp.conj(vh.swapaxes(-1, -2)) * inverse[..., None, :], xp.conj(u.swapaxes(-1, -2)))
@@ -696,7 +721,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
         rtol: the same relative to the largest; by default max(m, n) times the rounding unit, if `atol` is not given.
         hermitian: whether the matrices are symmetric; then only their lower triangle is read.
     """
-    _require_matrices("linalg.pinv", A, hermitian)
+    require_matrices("linalg.pinv", A, hermitian)
     if hermitian:
         A = tril(A) + tril(A, -1).mH
     return Pinv(_cutoff(A._array.shape, atol, rtol))(A)
@@ -710,7 +735,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
 
 def matrix_rank(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """Return how many singular values of matrices are not negligible; see `pinv` for the limits."""
-    _require_matrices("linalg.matrix_rank", A, hermitian)
+    require_matrices("linalg.matrix_rank", A, hermitian)
     s = abs(eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
     limit = _cutoff(A._array.shape, atol, rtol)(A._xp, s._array)
     return A._wrap_like((s._array > limit).sum(-1))
@@ -728,7 +753,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     Returns:
         solution; residuals (sums of squares, where m > n and the rank is full, else empty); rank; singular values.
     """
-    _require_matrices("linalg.lstsq", A)
+    require_matrices("linalg.lstsq", A)
     require_tensor("linalg.lstsq", "B", B)
     if A.dtype is not B.dtype:
         raise RuntimeError(
@@ -738,7 +763,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError(
             f"torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), got {driver}"
         )
-    vector = _is_vector(A, B)
+    vector = is_vector(A, B)
     right = B.unsqueeze(-1) if vector else B
     m, n = A.shape[-2:]
     if right.ndim < 2 or right.shape[-2] != m:
@@ -781,7 +806,7 @@ def matrix_norm(
     """
     if dtype is not None:
         A = to_dtype(A, dtypes.as_dtype(dtype))
-    _require_matrices("linalg.matrix_norm", A, half=ord not in ("nuc", 2, -2))
+    require_matrices("linalg.matrix_norm", A, half=ord not in ("nuc", 2, -2))
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if ord not in _MATRIX_ORDERS:
@@ -791,7 +816,8 @@ def matrix_norm(
         return norm(A, 2, (rows, columns), keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(A.movedim((rows, columns), (-2, -1)))
-        result = s.sum(-1) if ord == "nuc" else (amax if ord == 2 else amin)(s, -1)
+        reduced = sum if ord == "nuc" or (ord == 2 and s.shape[-1] == 0) else amax if ord == 2 else amin
+        result = reduced(s, -1)
         if not keepdim:
             return result
         for d in sorted((rows, columns)):
@@ -803,30 +829,41 @@ def matrix_norm(
     return result if keepdim else result.squeeze((rows, columns))
 
 
-def linalg_norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+@method(name="_nuclear_norm")
+def nuclear_norm(input: Tensor, dim: Any = (-2, -1), keepdim: bool = False) -> Tensor:
+    """Return the sums of the singular values of matrices."""
+    return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
+
+
+def frobenius_norm(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """Return the roots of the sums of squares over one dimension, two or all."""
+    return norm(input, 2, dim, keepdim)
+
+
+def linalg_norm(input: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return a vector norm, or, if `ord` is given and `dim` or the tensor has two dimensions, a matrix norm."""
-    require_tensor("linalg.norm", "A", A)
+    require_tensor("linalg.norm", "input", input)
     if ord is None:
-        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
     pair = isinstance(dim, (tuple, list)) and len(dim) == 2
-    if pair or (dim is None and A.ndim == 2):
-        return matrix_norm(A, ord, dim or (0, 1), keepdim, dtype=dtype)
-    if dim is None and A.ndim > 2:
+    if pair or (dim is None and input.ndim == 2):
+        return matrix_norm(input, ord, dim or (0, 1), keepdim, dtype=dtype)
+    if dim is None and input.ndim not in (1, 2):
         raise RuntimeError(
-            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D."
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {input.ndim}D."
         )
     if isinstance(ord, str):
         raise RuntimeError(f"linalg.norm: Order {ord} not supported for vectors.")
-    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+    return vector_norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """Return the condition numbers of matrices in a norm (see `matrix_norm`; None is 2, by singular values)."""
-    _require_matrices("linalg.cond", A)
+    require_matrices("linalg.cond", A)
     if p in (None, 2, -2):
         s = svdvals(A)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    _require_matrices("linalg.cond", A, True)
+    require_matrices("linalg.cond", A, True)
     try:
         inverse = inv(A)
     except LinAlgError:
@@ -849,6 +886,8 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Return the inner products of vectors along a dimension, the first conjugated if complex."""
     require_tensor("linalg.vecdot", "x", x)
     require_tensor("linalg.vecdot", "y", y)
+    if x.dtype.category < 2:
+        raise RuntimeError(f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.dtype}")
     return (x.conj() * y).sum(dim)
 
 

@@ -9,7 +9,7 @@ from ..device import allocate, array_module, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor, method
 from .arithmetic import Add, mul, unbroadcast
-from .operands import broadcast_shape, operands, require_same_device, require_tensor
+from .operands import broadcast_shape, operands, require_number, require_same_device, require_tensor
 
 
 def product(a: Any, b: Any, where: Device) -> Any:
@@ -93,6 +93,8 @@ def _check(operation: str, a: Any, b: Any) -> None:
     require_same_device(operation, a, b)
     if a.dtype is not b.dtype:
         raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}")
+    if a._array.size:
+        require_number(operation, a)
 
 
 def _check_inner(operation: str, a: Tensor, b: Tensor) -> None:

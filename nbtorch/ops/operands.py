@@ -227,8 +227,8 @@ def normalize_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     """Return dimensions counted from the front, all of them for None; refuse repetition."""
     if dim is None:
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
-    result = tuple(normalize_dim(int(d), ndim) for d in dims)
+    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    result = tuple([normalize_dim(d, ndim) for d in dims])
     if len(set(result)) != len(result):
         raise RuntimeError(f"dim {result[0]} appears multiple times in the list of dims: {list(dims)}")
     return result
@@ -244,6 +244,11 @@ def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:
                 raise TypeError(f"sizes must be ints, got {values}")
             return tuple([operator.index(v) for v in values])
     return values
+
+
+def named(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    """Return what was given by position, or else by keyword."""
+    return values if value is None else (value,)
 
 
 def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[int, ...]:

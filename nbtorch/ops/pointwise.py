@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
@@ -15,6 +17,7 @@ from .arithmetic import Where, install_in_place, unbroadcast
 from .operands import (
     broadcast_shape,
     is_scalar,
+    not_implemented,
     refuse_complex,
     require_number,
     require_tensor,
@@ -23,6 +26,7 @@ from .operands import (
     to_dtype,
     to_floating_point,
 )
+from .reduction import return_type
 
 
 class Pointwise(Node):
@@ -49,13 +53,15 @@ def declare(
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
     complex_error: type[Exception] | None = None,
+    refuses: tuple[dtypes.dtype, ...] = (),
     base: type[Pointwise] = Pointwise,
     methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
     The derivative is given in terms of the input or, where that is cheaper, of the output. Complex numbers raise
-    `complex_error` if one is given. A `base` other than Pointwise may take something else than a formula.
+    `complex_error` if one is given; `refuses` lists further types for which there is no such function. A `base` other
+    than Pointwise may take something else than a formula.
     """
     derivative: Any = from_input or from_output
     members = {
@@ -71,6 +77,8 @@ def declare(
         require_tensor(name, "input", input)
         if complex_error is not None:
             refuse_complex(name, input, error=complex_error)
+        if refuses and input.dtype in refuses:
+            raise not_implemented(f"{name}_cpu", input.dtype, "another type")
         return node()(input if keeps_integers else to_floating_point(input))
 
     function.__name__ = function.__qualname__ = name
@@ -120,12 +128,24 @@ cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=l
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
 tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
 abs = declare(
-    "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sgn(), keeps_integers=True
+    "abs",
+    "Return the absolute value.",
+    lambda xp, x: xp.abs(x),
+    from_input=lambda x: x.sgn(),
+    keeps_integers=True,
+    refuses=(dtypes.bool,),
 )
+
+
+def _sign(xp: Any, x: Any) -> Any:
+    """Return -1, 0 or 1; NaN has the sign 0, as in PyTorch."""
+    return ((x > 0).astype(np.int8) - (x < 0)).astype(x.dtype)
+
+
 sign = declare(
     "sign",
-    "Return -1, 0 or 1.",
-    lambda xp, x: xp.sign(x),
+    "Return -1, 0 or 1, and 0 for NaN.",
+    _sign,
     from_input=_zeros,
     keeps_integers=True,
     complex_error=NotImplementedError,
@@ -137,6 +157,7 @@ floor = declare(
     from_input=_zeros,
     keeps_integers=True,
     complex_error=NotImplementedError,
+    refuses=(dtypes.bool,),
 )
 ceil = declare(
     "ceil",
@@ -145,6 +166,7 @@ ceil = declare(
     from_input=_zeros,
     keeps_integers=True,
     complex_error=NotImplementedError,
+    refuses=(dtypes.bool,),
 )
 trunc = declare(
     "trunc",
@@ -153,6 +175,7 @@ trunc = declare(
     from_input=_zeros,
     keeps_integers=True,
     complex_error=NotImplementedError,
+    refuses=(dtypes.bool,),
 )
 
 
@@ -192,6 +215,7 @@ frac = declare(
     lambda xp, x: x - xp.trunc(x),
     from_input=_ones,
     complex_error=NotImplementedError,
+    refuses=tuple(d for d in dtypes.ALL if d.category < 2),
 )
 deg2rad = declare(
     "deg2rad",
@@ -216,7 +240,7 @@ class Sgn(Node):
     in_float32 = True
 
     def forward(self, x: Any) -> Any:
-        return array_module(self.where).sign(x)
+        return array_module(self.where).sign(x) if x.dtype.kind == "c" else _sign(array_module(self.where), x)
 
     def backward(self, grad: Tensor) -> Tensor:
         x = self.saved_tensor
@@ -244,7 +268,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
     if x.dtype.kind == "c":
         return 1 / (1 + xp.exp(-x))
     decay = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay)) + 0 * x
+    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay))
 
 
 sigmoid = declare(
@@ -296,6 +320,8 @@ def relu(input: Tensor) -> Tensor:
     """Return `max(input, 0)`; NaN passes through."""
     require_tensor("relu", "input", input)
     refuse_complex("relu", input)
+    if input.dtype is dtypes.bool:
+        raise RuntimeError("Boolean inputs not supported for relu")
     return Relu()(input)
 
 
@@ -401,6 +427,9 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Return the elements rounded, halves to the even neighbour."""
     require_tensor("round", "input", input)
     refuse_complex("round", input)
+    require_number("round_cpu", input)
+    if decimals and not input.is_floating_point():
+        raise not_implemented("round_cpu", input.dtype, "a floating-point type if there are decimals")
     return Round(decimals)(input)
 
 
@@ -453,6 +482,7 @@ isreal = _test(
 )
 
 
+@method(name="__pos__")
 @method
 def positive(input: Tensor) -> Tensor:
     """Return the tensor itself; booleans have no sign."""
@@ -548,3 +578,57 @@ method(abs, name="__abs__")
 method(clamp, name="clip")
 method(clamp_, name="clip_")
 clip = clamp
+
+
+frexp_result = return_type("frexp", "mantissa", "exponent")
+
+
+class Frexp(Node):
+    """Mantissas in [0.5, 1) and exponents of 2."""
+
+    saves_outputs = (1,)
+
+    def forward(self, x: Any) -> Any:
+        mantissa, exponent = array_module(self.where).frexp(x)
+        return mantissa, exponent.astype(np.int32, copy=False)
+
+    def backward(self, grad: Tensor | None, unused: Any) -> Any:
+        return None if grad is None else grad * exp2(to_dtype(-self.saved_tensor, grad.dtype))
+
+
+@method
+def frexp(input: Tensor) -> Any:
+    """Return mantissas with absolute values in [0.5, 1) and int32 exponents: `input = mantissa * 2 ** exponent`."""
+    require_tensor("frexp", "input", input)
+    if not input.is_floating_point():
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+    return frexp_result(*Frexp()(input))
+
+
+class Threshold(Node):
+    """The elements above a threshold, a value in the place of the others; NaN counts as above."""
+
+    saves_inputs = (0,)
+
+    def __init__(self, threshold: Any, value: Any) -> None:
+        self.threshold, self.value = threshold, value
+
+    def forward(self, x: Any) -> Any:
+        return array_module(self.where).where(x <= self.threshold, x.dtype.type(self.value), x)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad.masked_fill(self.saved_tensor.detach() <= self.threshold, 0)
+
+
+def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+    """Return the elements above `threshold`, and `value` in the place of the others."""
+    require_tensor("threshold", "input", input)
+    require_number("threshold_cpu", input)
+    return Threshold(threshold, value)(input)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """In-place form of `threshold`."""
+    require_tensor("threshold_", "input", input)
+    require_number("threshold_cpu", input)
+    return input._assign(Threshold(threshold, value)(input))

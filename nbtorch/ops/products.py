@@ -10,7 +10,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Fill, add, install_in_place, mul
-from .matmul import bmm, dot, matmul, mm, mv, outer
+from .matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from .operands import require_same_device, require_tensor, to_dtype
 from .shape import broadcast_tensors
 
@@ -20,6 +20,8 @@ def _fused(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     scaled = product if alpha == 1 else mul(product, alpha)
     if beta == 0:
         return add(Fill(0)(input), scaled)
+    if not input.is_floating_point():
+        beta = int(beta)
     return add(input if beta == 1 else mul(input, beta), scaled)
 
 
@@ -49,7 +51,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @method
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """Return `beta * input + alpha * sum(batch1[i] @ batch2[i])`."""
-    product = bmm(batch1, batch2).sum(0)
+    product = bmm(batch1, batch2).sum(0, dtype=batch1.dtype)
     _require_expandable("addbmm", input, product)
     return _fused(input, product, beta, alpha)
 
@@ -74,7 +76,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _fused(input, product, beta, alpha)
 
 
-for _operation in (baddbmm, addbmm, addmv, addr):
+for _operation in (addmm, baddbmm, addbmm, addmv, addr):
     install_in_place(f"{_operation.__name__}_", _operation)
 
 

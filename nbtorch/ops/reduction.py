@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import builtins
 import math
+import warnings
 from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
+from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..autograd.half import widen
 from ..device import array_module
@@ -17,10 +19,12 @@ from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, maximum, minimum
 from .operands import (
     broadcast_shape,
+    named,
     normalize_dims,
     refuse_complex,
     require_tensor,
     scalar_tensor,
+    sizes,
     to_dtype,
     to_floating_point,
 )
@@ -80,11 +84,19 @@ class MeanAlong(Mean):
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum over all elements or over dimensions; integers and booleans sum to int64."""
     require_tensor("sum", "input", input)
-    if dtype is not None:
-        input = to_dtype(input, dtypes.as_dtype(dtype))
-    elif input.dtype.category < 2:
-        input = to_dtype(input, dtypes.int64)
+    if dtype is not None or input._array.dtype.kind not in "fc":
+        input = summable(input, dtype)
     return (Sum if dim is None else SumAlong)(_reduced(dim, input.ndim), keepdim)(input)
+
+
+def summable(input: Tensor, dtype: Any) -> Tensor:
+    """Return a tensor in the type in which its elements are summed: `dtype`, else int64 for integers and booleans."""
+    if dtype is None:
+        return to_dtype(input, dtypes.int64) if input.dtype.category < 2 else input
+    wanted = dtypes.as_dtype(dtype)
+    if input.requires_grad and state.enabled and wanted.category < 2:
+        raise RuntimeError(f"Autograd not support dtype: {wanted.title}")
+    return to_dtype(input, wanted)
 
 
 def _reduced(dim: Any, ndim: int) -> tuple[int, ...]:
@@ -97,6 +109,7 @@ def _reduced(dim: Any, ndim: int) -> tuple[int, ...]:
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the mean over all elements or over dimensions."""
     require_tensor("mean", "input", input)
+    dims = _reduced(dim, input.ndim)
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if input.dtype.category < 2:
@@ -104,13 +117,13 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got:"
             f" {input.dtype}"
         )
-    return (Mean if dim is None else MeanAlong)(_reduced(dim, input.ndim), keepdim)(input)
+    return (Mean if dim is None else MeanAlong)(dims, keepdim)(input)
 
 
 @method
-def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+def sum_to_size(self: Tensor, *extents: Any, size: Any = None) -> Tensor:
     """Return the sum over the dimensions that broadcasting `size` to this shape would repeat."""
-    target = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+    target = sizes(named(extents, size))
     shape = self._array.shape
     if shape == target:
         return self
@@ -122,7 +135,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}.")
     lead = len(shape) - len(target)
     dims = tuple(range(lead)) + tuple(d for d in range(lead, len(shape)) if target[d - lead] == 1 != shape[d])
-    return Sum(dims, True)(self).reshape(target)
+    return Sum(dims, True)(summable(self, None)).reshape(target)
 
 
 def _squared(a: Any) -> Any:
@@ -142,16 +155,16 @@ class Var(Node):
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
         count = math.prod(a.shape[d] for d in self.dims)
-        self.divisor = builtins.max(count - self.correction, 0)
+        self.freedom = count - self.correction
         xp = array_module(self.where)
         centred = a - xp.sum(a, self.dims, a.dtype, keepdims=True) / a.dtype.type(count)
         total = xp.sum(_squared(centred), self.dims, a.real.dtype, keepdims=self.keepdim)
-        return total / total.dtype.type(self.divisor)
+        return total / total.dtype.type(builtins.max(self.freedom, 0))
 
     def backward(self, grad: Tensor) -> Tensor:
         a = self.saved_tensors[0]
         centred = a - Mean(self.dims, True)(a)
-        scale = 2 / self.divisor if self.divisor else math.inf
+        scale = 2 / self.freedom if self.freedom else math.inf
         return grad.reshape(_kept_shape(self.shape, self.dims)) * centred * scale
 
 
@@ -168,32 +181,59 @@ class Std(Var):
         return super().backward((grad / (2 * result)).masked_fill(result == 0, 0))
 
 
-def _deviations(operation: str, input: Tensor, dim: Any, correction: float, unbiased: Any) -> tuple[Any, float]:
+def deviations(
+    operation: str, input: Tensor, dim: Any, unbiased: Any, correction: Any
+) -> tuple[tuple[int, ...], float]:
     """Return the dimensions and the correction that the several forms of `var` and `std` name; refuse integers."""
     require_tensor(operation, "input", input)
-    if input.dtype.category < 2:
-        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return dim, correction if unbiased is None else int(unbiased)
+    dims = _reduced(dim, input.ndim)
+    if input.dtype.category < 2:
+        raise RuntimeError(
+            f"{operation}: std and var only support floating point and complex dtypes, got {input.dtype}"
+        )
+    if unbiased is not None:
+        if correction is not None:
+            raise TypeError(f"{operation}(): unbiased and correction say the same: give one of them")
+        correction = int(unbiased)
+    elif correction is None:
+        correction = 1
+    count = math.prod([input._array.shape[d] for d in dims])
+    if count <= correction:
+        warnings.warn(
+            f"{operation}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor"
+            f" (input numel divided by output numel), got {correction} and {count}.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return dims, correction
 
 
 @method
 def var(
-    input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
-    """Return the variance; the sum of squares is divided by the count less `correction`."""
-    dim, correction = _deviations("var", input, dim, correction, unbiased)
-    return Var(_reduced(dim, input.ndim), keepdim, correction)(input)
+    """Return the variance over all elements or over dimensions.
+
+    Args:
+        input: the values, floating point.
+        dim: one dimension or several; all of them for None. A bool in its place is taken for `unbiased`.
+        unbiased: an older form of `correction`: True for 1, False for 0.
+        keepdim: keep the dimensions with extent 1.
+        correction: what the count is reduced by before the sum of squares is divided by it; 1 by default.
+    """
+    dims, correction = deviations("var", input, dim, unbiased, correction)
+    return Var(dims, keepdim, correction)(input)
 
 
 @method
 def std(
-    input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False, unbiased: Any = None
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
-    """Return the standard deviation; see `var`."""
-    dim, correction = _deviations("std", input, dim, correction, unbiased)
-    return Std(_reduced(dim, input.ndim), keepdim, correction)(input)
+    """Return the standard deviation; the arguments are those of `var`."""
+    dims, correction = deviations("std", input, dim, unbiased, correction)
+    return Std(dims, keepdim, correction)(input)
 
 
 class Prod(Node):
@@ -236,10 +276,10 @@ def _product_of_others(a: Tensor, dims: tuple[int, ...]) -> Tensor:
 @method
 def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the product over all elements or over one dimension."""
-    if dtype is not None:
-        input = to_dtype(input, dtypes.as_dtype(dtype))
-    elif input.dtype.category < 2:
-        input = to_dtype(input, dtypes.int64)
+    require_tensor("prod", "input", input)
+    if (dim is None and keepdim) or isinstance(dim, (tuple, list)):
+        raise TypeError(f"prod(): argument 'dim' must be int, not {type(dim).__name__}")
+    input = summable(input, dtype)
     return (Prod if dim is None else ProdAlong)(_reduced(dim, input.ndim), keepdim)(input)
 
 
@@ -260,9 +300,13 @@ class _Extreme(Node):
     def backward(self, grad: Tensor) -> Tensor:
         a, result = self.saved_tensors
         kept = _kept_shape(a._array.shape, self.dims)
-        hit = a.detach() == result.detach().reshape(kept)
+        hit = self.hits(a.detach(), result.detach().reshape(kept))
         share = Sum(self.dims, True)(to_dtype(hit, grad.dtype))
-        return Where()(hit, grad.reshape(kept) / share, scalar_tensor(0, grad.dtype, grad._device))
+        return Where()(hit, grad.reshape(kept), scalar_tensor(0, grad.dtype, grad._device)) / share
+
+    def hits(self, a: Tensor, result: Tensor) -> Tensor:
+        """Return where the extreme stands."""
+        return a.eq(result)
 
 
 class Amax(_Extreme):
@@ -273,11 +317,18 @@ class Amin(_Extreme):
     function = "min"
 
 
-class MaxAll(Amax):
+class _ExtremeOfAll(_Extreme):
+    """The extreme of all elements: NaN, if there are any, share the gradient."""
+
+    def hits(self, a: Tensor, result: Tensor) -> Tensor:
+        return (a == result) | a.isnan()
+
+
+class MaxAll(_ExtremeOfAll, Amax):
     name = "MaxBackward1"
 
 
-class MinAll(Amin):
+class MinAll(_ExtremeOfAll, Amin):
     name = "MinBackward1"
 
 
@@ -331,8 +382,8 @@ def _extreme_along(input: Tensor, dim: int, keepdim: bool, arg: Any, node: type[
     if input.ndim == 0:
         return result(input.clone(), scalar_tensor(0, dtypes.int64, input._device))
     if input._array.shape[axis] == 0:
-        raise IndexError(f"max(): Expected reduction dim {axis} to have non-zero size.")
-    indices = arg(input, axis, True)
+        raise _no_elements_along(arg.__name__.removeprefix("arg"), axis)
+    indices = arg(to_dtype(input, dtypes.uint8) if input.dtype is dtypes.bool else input, axis, True)
     values = node(axis, keepdim)(input, indices)
     return result(values, indices if keepdim else indices.squeeze(axis))
 
@@ -344,6 +395,8 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         return maximum(input, dim)
     if dim is not None:
         return _extreme_along(input, dim, keepdim, argmax, MaxAlong, max_result)
+    if keepdim:
+        raise TypeError("max(): argument 'dim' must be int, not NoneType")
     _require_elements("max", input)
     refuse_complex("max", input)
     return MaxAll(tuple(range(input.ndim)), False)(input)
@@ -356,48 +409,68 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         return minimum(input, dim)
     if dim is not None:
         return _extreme_along(input, dim, keepdim, argmin, MinAlong, min_result)
+    if keepdim:
+        raise TypeError("min(): argument 'dim' must be int, not NoneType")
     _require_elements("min", input)
     refuse_complex("min", input)
     return MinAll(tuple(range(input.ndim)), False)(input)
 
 
-def _require_elements(operation: str, input: Tensor) -> None:
+def _no_elements_along(operation: str, axis: int) -> IndexError:
+    return IndexError(f"{operation}(): Expected reduction dim {axis} to have non-zero size.")
+
+
+def _require_elements(operation: str, input: Tensor, error: type[Exception] = RuntimeError) -> None:
     require_tensor(operation, "input", input)
     if input._array.size == 0:
-        raise RuntimeError(
+        raise error(
             f"{operation}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim"
             " with the 'dim' argument."
         )
+
+
+def _nonempty(operation: str, input: Tensor, dim: Any) -> tuple[int, ...]:
+    """Return the dimensions to reduce; refuse those without elements, because an extreme of nothing does not exist."""
+    require_tensor(operation, "input", input)
+    if input._array.size == 0:
+        if dim is None or dim == () or dim == []:
+            _require_elements(operation, input)
+        for d in dim if isinstance(dim, (tuple, list)) else (dim,):
+            axis = normalize_dim(d, input.ndim)
+            if input._array.shape[axis] == 0:
+                raise _no_elements_along(operation, axis)
+    return _reduced(dim, input.ndim)
 
 
 @method
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """Return the largest element over dimensions; elements that tie share the gradient."""
     refuse_complex("amax", input)
-    return Amax(_reduced(dim, input.ndim), keepdim)(input)
+    return Amax(_nonempty("amax", input, dim), keepdim)(input)
 
 
 @method
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """Return the smallest element over dimensions; elements that tie share the gradient."""
     refuse_complex("amin", input)
-    return Amin(_reduced(dim, input.ndim), keepdim)(input)
+    return Amin(_nonempty("amin", input, dim), keepdim)(input)
 
 
 def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    axis = None if dim is None else normalize_dim(dim, input.ndim)
     if input.dtype is dtypes.bool:
-        raise RuntimeError(f"\"{name}_cpu\" not implemented for 'Bool'")
+        raise RuntimeError(f"{name}(): does not support bool input")
     refuse_complex(name, input, error=RuntimeError)
-    function, array = getattr(input._xp, name), widen(input._array)
     if dim is None:
-        _require_elements(name, input)
+        _require_elements(name, input, IndexError)
+    function, array = getattr(input._xp, name), widen(input._array)
+    if axis is None:
         found = np.asarray(function(array)) if isinstance(array, np.ndarray) else function(array)
         return input._wrap_like(found.reshape((1,) * input.ndim) if keepdim else found)
-    axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         return scalar_tensor(0, dtypes.int64, input._device)
     if input._array.shape[axis] == 0:
-        raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+        raise _no_elements_along(name, axis)
     return input._wrap_like(function(array, axis, keepdims=keepdim))
 
 
@@ -413,16 +486,23 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _arg("argmin", input, dim, keepdim)
 
 
+def _truth(operation: str, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    require_tensor(operation, "input", input)
+    dims = () if isinstance(dim, (tuple, list)) and not dim else _reduced(dim, input.ndim)
+    truth = input._wrap_like(getattr(input._xp, operation)(input._array, dims, keepdims=keepdim))
+    return to_dtype(truth, dtypes.uint8) if input.dtype is dtypes.uint8 else truth
+
+
 @method
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Return whether any element is true."""
-    return input._wrap_like(input._xp.any(input._array, _reduced(dim, input.ndim), keepdims=keepdim))
+    """Return whether any element is true: booleans, or 0 and 1 for uint8."""
+    return _truth("any", input, dim, keepdim)
 
 
 @method
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Return whether all elements are true."""
-    return input._wrap_like(input._xp.all(input._array, _reduced(dim, input.ndim), keepdims=keepdim))
+    """Return whether all elements are true: booleans, or 0 and 1 for uint8."""
+    return _truth("all", input, dim, keepdim)
 
 
 @method
@@ -457,12 +537,20 @@ class LogSumExp(Node):
 @method
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """Return the logarithm of the sum of exponentials over dimensions, without overflow."""
+    require_tensor("logsumexp", "input", input)
+    if dim is None:
+        raise TypeError("logsumexp(): argument 'dim' must be tuple of ints, not NoneType")
     return LogSumExp(_reduced(dim, input.ndim), keepdim)(to_floating_point(input))
 
 
 @method
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Return the p-norm of all elements or over dimensions; `"fro"` and 2 are the Euclidean norm."""
+    require_tensor("norm", "input", input)
+    if isinstance(p, str) and p != "fro":
+        if p == "nuc":
+            return input._nuclear_norm(dim, keepdim)
+        raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if input.dtype.category < 2:
@@ -471,13 +559,39 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         )
     dims = _reduced(dim, input.ndim)
     power = 2.0 if p in ("fro", None) else float(p)
+    if math.isinf(power) or power < 0:
+        _require_identity(input, dims, power)
     if power == math.inf:
         return Amax(dims, keepdim)(input.abs())
     if power == -math.inf:
         return Amin(dims, keepdim)(input.abs())
     if power == 0:
-        return Sum(dims, keepdim)(to_dtype(input.ne(0), input.dtype.to_real()))
+        return Norm0(dims, keepdim)(input)
     return (Norm2 if power == 2 else Norm)(dims, keepdim, power)(input)
+
+
+def _require_identity(input: Tensor, dims: tuple[int, ...], power: float) -> None:
+    """Refuse norms of nothing where these do not exist."""
+    for axis in dims:
+        if input._array.shape[axis] == 0:
+            where = "an empty tensor" if len(dims) == input.ndim else f"the dimension {axis}, which is empty"
+            raise RuntimeError(
+                f"linalg.vector_norm cannot compute the {power:g} norm on {where}, because the operation does not have"
+                " an identity"
+            )
+
+
+class Norm0(Sum):
+    """The number of elements that are not zero: its gradient is zero."""
+
+    name = "LinalgVectorNormBackward0"
+
+    def forward(self, a: Any) -> Any:
+        self.origin = dtypes.from_numpy_dtype(a.dtype)
+        return super().forward((a != 0).astype(a.real.dtype))
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return Tensor._filled(self.shape, 0, self.origin, grad._device)
 
 
 class Norm(Node):

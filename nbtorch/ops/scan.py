@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.graph import Node
 from ..autograd.half import widen
@@ -13,8 +15,16 @@ from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import bitwise_xor, install_in_place
 from .binary import log_of_sum
 from .indexing import Gather
-from .operands import refuse_complex, require_tensor, scalar_tensor, to_dtype, to_floating_point
-from .reduction import return_type
+from .operands import (
+    normalize_dims,
+    refuse_complex,
+    require_number,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+    to_floating_point,
+)
+from .reduction import return_type, summable
 from .shape import cat, narrow
 
 cummax_result = return_type("cummax", "values", "indices")
@@ -59,9 +69,9 @@ class Cumsum(Node):
 def _summable(operation: str, input: Tensor, dtype: Any) -> Tensor:
     """Return the input in the type to sum in: the one asked for, or int64 for integers."""
     require_tensor(operation, "input", input)
-    if dtype is not None:
-        return to_dtype(input, dtypes.as_dtype(dtype))
-    return to_dtype(input, dtypes.int64) if input.dtype.category < 2 else input
+    input = summable(input, dtype)
+    require_number(f"{operation}_out_cpu", input)
+    return input
 
 
 @method
@@ -169,9 +179,9 @@ def _advanced(a: Tensor, axis: int, step: int) -> Tensor:
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return the logarithms of the running sums of exponentials along a dimension, without overflow."""
     require_tensor("logcumsumexp", "input", input)
-    if input.dtype.category < 2:
-        raise RuntimeError(f'"logcumsumexp_out_cpu" not implemented for {input.dtype}: expected floating point')
     axis = normalize_dim(dim, input.ndim)
+    if input.dtype.category < 2:
+        raise not_implemented("logcumsumexp_out_cpu", input.dtype, "a floating-point type")
     return LogCumSumExp(axis)(input) if input.ndim else input.clone()
 
 
@@ -292,3 +302,79 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if count > 1:
         powers = cat([powers, cumprod(rows.unsqueeze(1).expand(-1, count - 1), 1)], 1)
     return powers if increasing else powers.flip(1)
+
+
+def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """Return the gradients along dimensions, by central differences inside and one-sided ones at the ends.
+
+    Args:
+        input: values of a function on a grid.
+        spacing: the distance of points, a number for all dimensions or one for each; or the coordinates, a vector for
+            each.
+        dim: the dimensions; all of them by default.
+        edge_order: 1 or 2, the order of the differences at the ends.
+    """
+    require_tensor("gradient", "input", input)
+    if edge_order not in (1, 2):
+        raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
+    if input.dtype in (dtypes.uint8, dtypes.bool):
+        raise RuntimeError(f"torch.gradient does not support {input.dtype} input.")
+    dims = normalize_dims(dim, input.ndim)
+    several = isinstance(spacing, (tuple, list))
+    steps = list(spacing) if several else [spacing] * len(dims)
+    if len(steps) != len(dims):
+        raise RuntimeError(
+            f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, but got"
+            f" {len(steps)} values"
+        )
+    for axis in dims:
+        if input.shape[axis] < edge_order + 1:
+            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+    values = to_floating_point(input)
+    return tuple([_slope(values, axis, step, edge_order) for axis, step in zip(dims, steps, strict=True)])
+
+
+def _slope(y: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
+    """Return the gradient along one dimension (Fornberg, "Generation of finite difference formulas", 1988)."""
+    n = y.shape[axis]
+    if isinstance(spacing, Tensor) and spacing.ndim:
+        if spacing.ndim != 1 or spacing.shape[0] != n:
+            raise RuntimeError(
+                f"torch.gradient expected each coordinate tensor to be a vector of the dimension's size {n}, but got"
+                f" shape {list(spacing.shape)}"
+            )
+        shape = [1] * y.ndim
+        shape[axis] = -1
+        gaps = diff(to_dtype(spacing, y.dtype)).reshape(shape)
+    else:
+        gaps = spacing * y._wrap_like(y._xp.ones([n - 1 if d == axis else 1 for d in range(y.ndim)], y._array.dtype))
+
+    def at(x: Tensor, start: int, count: int) -> Tensor:
+        return narrow(x, axis, start, count)
+
+    rises = diff(y, dim=axis) / gaps
+    left, right = at(gaps, 0, n - 2), at(gaps, 1, n - 2)
+    inside = (at(rises, 0, n - 2) * right + at(rises, 1, n - 2) * left) / (left + right)
+    first, last = at(rises, 0, 1), at(rises, n - 2, 1)
+    if edge_order == 2:
+        begin, end = at(gaps, 0, 1), at(gaps, n - 2, 1)
+        first = first + (first - at(rises, 1, 1)) * begin / (begin + at(gaps, 1, 1))
+        last = last + (last - at(rises, n - 3, 1)) * end / (end + at(gaps, n - 3, 1))
+    return cat([first, inside, last], axis)
+
+
+def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """Return the powers 0 to N - 1 of the elements of vectors: (…, n) gives (…, n, N), with N = n by default."""
+    require_tensor("linalg.vander", "x", x)
+    if x.ndim == 0:
+        raise RuntimeError("linalg.vander: input has to be at least 1-dimensional, got a 0-d tensor")
+    if x.dtype in (dtypes.bool, dtypes.float16):
+        raise RuntimeError(
+            f"linalg.vander supports floating point, complex, and integer tensors, but got {x.dtype.title}"
+        )
+    count = x.shape[-1] if N is None else N
+    if count <= 1:
+        raise RuntimeError(f"N must be greater than 1, got {count}")
+    rows = to_dtype(x, dtypes.int64) if x.dtype.category < 2 else x
+    ones = rows._like_array(np.ones((*rows.shape, 1)))
+    return cumprod(cat([ones, rows.unsqueeze(-1).expand(*rows.shape, count - 1)], -1), -1)

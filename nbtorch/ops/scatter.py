@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place
 from .indexing import Embed, Index, IndexPut, gather
-from .operands import refuse_complex, require_same_device, require_tensor, scalar_tensor, to_dtype
+from .operands import (
+    refuse_complex,
+    require_floating_point,
+    require_same_device,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+)
 
 _INDICES = (dtypes.int32, dtypes.int64)
 
@@ -514,3 +522,87 @@ for _operation in (
     put,
 ):
     install_in_place(f"{_operation.__name__}_", _operation)
+
+
+# The reduction of a segment and what it gives for an empty one.
+_SEGMENT_REDUCTIONS = {
+    "sum": ("sum", 0.0),
+    "mean": ("mean", math.nan),
+    "max": ("amax", -math.inf),
+    "min": ("amin", math.inf),
+    "prod": ("prod", 1.0),
+}
+
+
+def segment_reduce(
+    data: Tensor,
+    reduce: str,
+    *,
+    lengths: Tensor | None = None,
+    indices: Tensor | None = None,
+    offsets: Tensor | None = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: Any = None,
+) -> Tensor:
+    """Return reductions of consecutive segments of a dimension.
+
+    Args:
+        data: the values, floating point.
+        reduce: `"sum"`, `"mean"`, `"max"`, `"min"` or `"prod"`.
+        lengths: the lengths of the segments, (…, S), with the leading dimensions of `data` before `axis`.
+        indices: not supported, as in PyTorch.
+        offsets: where the segments begin and the last one ends, (…, S + 1), instead of `lengths`.
+        axis: the dimension, the last one of `lengths`.
+        unsafe: do not check the lengths.
+        initial: what a segment begins with; an empty one of a mean is NaN without it.
+    """
+    require_tensor("segment_reduce", "data", data)
+    if reduce not in _SEGMENT_REDUCTIONS:
+        raise RuntimeError(f"segment_reduce(): reduce must be one of {', '.join(_SEGMENT_REDUCTIONS)}, got {reduce}")
+    if indices is not None:
+        raise RuntimeError("segment_reduce(): indices based reduction is not supported yet.")
+    if lengths is None and offsets is None:
+        raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined.")
+    require_floating_point("_segment_reduce_cpu", data)
+    if data.ndim == 0:
+        raise RuntimeError("segment_reduce(): Expected data to have at least one dimension.")
+    if lengths is None:
+        assert offsets is not None
+        ends = offsets._array[..., 1:]
+        starts = offsets._array[..., :-1]
+    else:
+        ends = lengths._array.cumsum(-1)
+        starts = ends - lengths._array
+        if not unsafe and ((lengths._array < 0).any() or (ends[..., -1:] != data.shape[axis]).any()):
+            raise RuntimeError(
+                f"segment_reduce(): Expected all lengths along axis {axis} to be non-negative and to sum to data's size"
+                f" {data.shape[axis]}."
+            )
+    function, identity = _SEGMENT_REDUCTIONS[reduce]
+    rows = []
+    for place in np.ndindex(*starts.shape[:-1]):
+        segments = [
+            _segment(data[place], int(start), int(end), function, identity, initial)
+            for start, end in zip(starts[place], ends[place], strict=True)
+        ]
+        rows.append(data._stack(segments) if segments else data[place][:0])
+    if starts.ndim == 1:
+        return rows[0]
+    return data._stack(rows).reshape((*starts.shape, *data.shape[starts.ndim :]))
+
+
+def _segment(data: Tensor, start: int, end: int, function: str, identity: float, initial: Any) -> Tensor:
+    """Reduce the rows `start:end`, together with an initial value."""
+    rows = data[start:end]
+    if start == end:
+        filling = identity if initial is None else initial
+        return rows.sum(0) + filling
+    if initial is None:
+        return getattr(rows, function)(0)
+    if function == "mean":
+        return (rows.sum(0) + initial) / (end - start)
+    if function in ("sum", "prod"):
+        total = getattr(rows, function)(0)
+        return total + initial if function == "sum" else total * initial
+    return rows.clamp(min=initial).amax(0) if function == "amax" else rows.clamp(max=initial).amin(0)

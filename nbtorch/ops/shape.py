@@ -25,7 +25,7 @@ from ..layout import (
 )
 from ..layout import memory_format as MemoryFormat
 from ..tensor import Tensor, method, normalize_dim
-from .operands import broadcast_shape, normalize_dims, require_same_device, sizes, to_dtype
+from .operands import broadcast_shape, named, normalize_dims, require_same_device, sizes, to_dtype
 
 
 class View(Node):
@@ -113,7 +113,7 @@ def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tens
         return _view_as_type(self, shape[0] if dtype is None else dtypes.as_dtype(dtype))
     if not shape and size is None:
         raise TypeError("view() received an invalid combination of arguments: expected a size or a dtype")
-    target = inferred_shape(sizes(shape if size is None else (size,)), self._array.size)
+    target = inferred_shape(sizes(named(shape, size)), self._array.size)
     if not _reshaped_without_copy(self, target):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two"
@@ -138,9 +138,9 @@ def _view_as_type(a: Tensor, dtype: dtypes.dtype) -> Tensor:
 
 
 @method
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *extents: Any, shape: Any = None) -> Tensor:
     """Return the elements in the same order under another shape: a view where the strides allow it, else a copy."""
-    target = inferred_shape(sizes(shape), input._array.size)
+    target = inferred_shape(sizes(named(extents, shape)), input._array.size)
     return (Reshaped if _reshaped_without_copy(input, target) else Unsafe)(target)(input)
 
 
@@ -159,9 +159,9 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 @method
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Return the dimensions from `start_dim` to `end_dim` as one."""
+    start, end = normalize_dim(start_dim, input.ndim), normalize_dim(end_dim, input.ndim)
     if input.ndim == 0:
         return reshape(input, 1)
-    start, end = normalize_dim(start_dim, input.ndim), normalize_dim(end_dim, input.ndim)
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end:
@@ -207,9 +207,9 @@ class T(Permute):
 
 
 @method
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """Return a view with the dimensions in another order."""
-    order = sizes(dims)
+    order = sizes(named(order, dims))
     if len(order) != input.ndim:
         raise RuntimeError(
             "permute: number of dimensions in the tensor input does not match the length of the desired"
@@ -252,6 +252,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     rest = iter(d for d in range(input.ndim) if d not in taken)
     origin = dict(zip(placed, taken, strict=True))
     return Permute(tuple(origin[d] if d in origin else next(rest) for d in range(input.ndim)))(input)
+
+
+method(movedim, name="moveaxis")
+moveaxis = movedim
 
 
 class Squeeze(Reshaped):
@@ -308,7 +312,7 @@ class Expand(View):
 @method
 def expand(self: Tensor, *shape: Any, size: Any = None, implicit: bool = False) -> Tensor:
     """Return a view repeated along dimensions of extent 1 and new leading ones; -1 keeps an extent."""
-    target = sizes(shape if size is None else (size,))
+    target = sizes(named(shape, size))
     own = self._array.shape
     lead = len(target) - len(own)
     if lead < 0:
@@ -444,6 +448,8 @@ concat = concatenate = cat
 @method
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """Return the view of `length` positions of a dimension from `start`."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis, start = normalize_dim(dim, input.ndim), int(start)
     extent = input._array.shape[axis]
     if not -extent <= start <= extent:
@@ -490,13 +496,15 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the views of all positions of a dimension."""
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
-        raise RuntimeError("unbind: Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     return _pieces(input, axis, range(input._array.shape[axis]), "UnbindBackward0")
 
 
 @method
 def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Return views of pieces of `split_size` positions (the last may be smaller), or of the sizes in a list."""
+    if input.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     axis = normalize_dim(dim, input.ndim)
     extent = input._array.shape[axis]
     if isinstance(split_size, int):
@@ -518,10 +526,17 @@ def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
 @method
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Return at most `chunks` views of equal size (the last may be smaller)."""
+    if input.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks < 1:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     extent = input._array.shape[normalize_dim(dim, input.ndim)]
-    return split(input, max(-(-extent // chunks), 1) if extent else 0, dim)
+    return split(input, -(-extent // chunks) if extent else [0] * chunks, dim)
+
+
+method(split, name="unsafe_split")
+method(chunk, name="unsafe_chunk")
+unsafe_split, unsafe_chunk = split, chunk
 
 
 @method
@@ -560,22 +575,22 @@ class Flip(Node):
         self.dims = dims
 
     def forward(self, a: Any) -> Any:
-        return array_module(self.where).flip(a, self.dims).copy()
+        return array_module(self.where).flip(a, self.dims if a.ndim else ()).copy()
 
     def backward(self, grad: Tensor) -> Tensor:
         return Flip(self.dims)(grad)
 
 
 @method
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """Return a copy with the order along dimensions reversed."""
-    return Flip(normalize_dims(sizes(dims), input.ndim))(input)
+    return Flip(normalize_dims(sizes(named(axes, dims)), input.ndim))(input)
 
 
 @method
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
+def repeat(self: Tensor, *counts: Any, repeats: Any = None) -> Tensor:
     """Return copies side by side, `repeats` of them along each dimension."""
-    times = sizes(repeats)
+    times = sizes(named(counts, repeats))
     if len(times) < self.ndim:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     own = (1,) * (len(times) - self.ndim) + self._array.shape

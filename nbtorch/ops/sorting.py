@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.graph import Node
 from ..autograd.half import widen
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Gather
@@ -16,6 +17,7 @@ from .operands import (
     not_implemented,
     operands,
     refuse_complex,
+    require_number,
     require_same_device,
     require_tensor,
     scalar_tensor,
@@ -163,6 +165,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
             f"selected number k out of range for dimension {axis}: kthvalue needs k in"
             f" [1, {array.shape[axis]}], got {k}"
         )
+    require_number("kthvalue_cpu", input)
     order = _order(input._xp, array, axis, False)
     indices = order[(slice(None),) * axis + (slice(k - 1, k),)]
     return _one_of_each(input, axis, keepdim, indices, Kthvalue, kthvalue_result)
@@ -184,8 +187,12 @@ def _median(input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> An
     name, node, result = ("nanmedian", Nanmedian, nanmedian_result) if skip_nan else ("median", Median, median_result)
     require_tensor(name, "input", input)
     refuse_complex(name, input)
+    if dim is None and keepdim:
+        raise TypeError(f"{name}(): argument 'dim' must be int, not NoneType")
     if dim is not None:
         axis, array = _searched(name, input, dim)
+    require_number(f"{name}_cpu", input)
+    if dim is not None:
         return _one_of_each(input, axis, keepdim, _middle(input._xp, array, axis, skip_nan), node, result)
     flat = input.reshape(-1)
     if flat.numel() == 0:
@@ -307,9 +314,24 @@ def nanquantile(
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation)
 
 
+class Unique(Node):
+    """Elements picked out by comparing them, which has no derivative."""
+
+    name = "Unique2Backward0"
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def forward(self, a: Any) -> Any:
+        return self.values
+
+    def backward(self, grad: Tensor) -> Any:
+        raise RuntimeError("the derivative for 'unique' is not implemented.")
+
+
 def _results(input: Tensor, values: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool) -> Any:
     parts = [values, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
-    tensors = [input._wrap_like(parts[0]), *(input._wrap_like(p.astype(np.int64, copy=False)) for p in parts[1:])]
+    tensors = [Unique(parts[0])(input), *(input._wrap_like(p.astype(np.int64, copy=False)) for p in parts[1:])]
     return tuple(tensors) if len(tensors) > 1 else tensors[0]
 
 
@@ -456,6 +478,8 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     require_tensor("bucketize", "boundaries", boundaries)
     if boundaries.ndim != 1:
         raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
+    if isinstance(input, Tensor):
+        boundaries, input = operands("bucketize", boundaries, input)
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
@@ -471,6 +495,8 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
         raise TypeError("isin(): at least one of elements and test_elements must be Tensor, got two numbers")
     a, b = operands("isin", elements, test_elements)
     refuse_complex("isin", a, error=RuntimeError)
+    if a.dtype is dtypes.bool:
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     return a._wrap_like(a._xp.isin(a._array, b._array, assume_unique=assume_unique, invert=invert))
 
 
@@ -487,7 +513,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     require_tensor("histc", "input", input)
     refuse_complex("histc", input)
     if not input.is_floating_point():
-        raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}: expected floating point')
+        raise not_implemented("histogram_cpu", input.dtype, "a floating-point type")
     if bins <= 0:
         raise RuntimeError(f"bins must be > 0, but got {bins}")
     xp, a = input._xp, widen(input._array).reshape(-1)

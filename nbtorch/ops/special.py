@@ -15,9 +15,12 @@ from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place, square
 from .loss import LogSoftmax, Softmax
 from .operands import (
+    broadcast_shape,
     floating_operands,
     not_implemented,
+    operands,
     refuse_complex,
+    require_floating_point,
     require_tensor,
     scalar_tensor,
     to_dtype,
@@ -110,6 +113,50 @@ i1e = _special(
 )
 
 
+def _underived(name: str, doc: str, kernel: str = "") -> Callable[[Tensor], Tensor]:
+    """Declare a function that PyTorch does not differentiate: its result needs no gradient."""
+    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=(dtypes.float16,))
+
+    def function(input: Tensor) -> Tensor:
+        require_tensor(name, "input", input)
+        return compute(input.detach())
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+airy_ai = _underived("airy_ai", "Return the Airy function Ai.")
+bessel_j0 = _underived("bessel_j0", "Return the Bessel function of the first kind, order 0.")
+bessel_j1 = _underived("bessel_j1", "Return the Bessel function of the first kind, order 1.")
+bessel_y0 = _underived("bessel_y0", "Return the Bessel function of the second kind, order 0.")
+bessel_y1 = _underived("bessel_y1", "Return the Bessel function of the second kind, order 1.")
+modified_bessel_k0 = _underived("modified_bessel_k0", "Return the modified Bessel function K of order 0.")
+modified_bessel_k1 = _underived("modified_bessel_k1", "Return the modified Bessel function K of order 1.")
+scaled_modified_bessel_k0 = _underived("scaled_modified_bessel_k0", "Return `exp(x)` times K of order 0.")
+scaled_modified_bessel_k1 = _underived("scaled_modified_bessel_k1", "Return `exp(x)` times K of order 1.")
+
+
+modified_bessel_i0 = _underived("modified_bessel_i0", "Return the modified Bessel function I of order 0.", "i0")
+modified_bessel_i1 = _underived("modified_bessel_i1", "Return the modified Bessel function I of order 1.", "i1")
+
+
+class SphericalBessel(Pointwise):
+    """sin(x) / x, 1 at 0 and 0 at infinity."""
+
+    def forward(self, x: Any) -> Any:
+        xp = array_module(self.where)
+        return xp.where(xp.isinf(x), x.dtype.type(0), xp.where(x == 0, x.dtype.type(1), xp.sin(x) / x))
+
+
+def spherical_bessel_j0(input: Tensor) -> Tensor:
+    """Return the spherical Bessel function of order 0, `sin(x) / x`."""
+    require_tensor("spherical_bessel_j0", "input", input)
+    if input.dtype is dtypes.float16:
+        raise not_implemented("spherical_bessel_j0_cpu", input.dtype, "float32 or float64")
+    return SphericalBessel()(to_floating_point(input.detach()))
+
+
 def _at_zero(x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
     """Return a derivative whose formula divides by x, and its limit ½ at zero."""
     zero = x.detach() == 0
@@ -155,36 +202,100 @@ def _polygamma_method(self: Tensor, n: int) -> Tensor:
 install_in_place("polygamma_", _polygamma_method)
 
 
-class Zeta(Node):
-    """The Hurwitz zeta function; its derivative by the exponent is not implemented, as in PyTorch."""
+class SpecialPair(Node):
+    """A function of two numbers that a kernel computes, without a derivative by the first, as in PyTorch."""
 
-    name = "SpecialZetaBackward0"
     saves_inputs = (0, 1)
     in_float32 = True
+    function = ""
 
-    def forward(self, x: Any, q: Any) -> Any:
-        x, q = (contiguous(a, self.where) for a in array_module(self.where).broadcast_arrays(x, q))
-        result = allocate(x.shape, x.dtype, self.where)
-        kernels_for(self.where, "special").binary("zeta", x, q, result)
-        return result
+    def forward(self, a: Any, b: Any) -> Any:
+        broadcast_shape(self.function, a.shape, b.shape)
+        kind = a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32)
+        wide = [x.astype(kind, copy=False) for x in array_module(self.where).broadcast_arrays(a, b)]
+        first, second = (contiguous(x, self.where) for x in wide)
+        result = allocate(first.shape, kind, self.where)
+        kernels_for(self.where, "special").binary(self.function, first, second, result)
+        return result.astype(a.dtype, copy=False)
+
+    def slope(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the derivative by the second number."""
+        raise NotImplementedError(f"the derivative for '{self.function}' is not implemented.")
 
     def backward(self, grad: Tensor) -> Any:
-        x, q = self.saved_tensors
+        a, b = self.saved_tensors
         if self.needs_input_grad[0]:
-            raise RuntimeError("derivative for zeta with respect to its first argument is not implemented")
-        return None, (grad * -x * zeta(x + 1, q)).sum_to_size(q.shape)
+            raise NotImplementedError(f"the derivative for '{self.function}' is not implemented.")
+        return None, (grad * self.slope(a, b)).sum_to_size(b.shape)
+
+
+class Zeta(SpecialPair):
+    """The Hurwitz zeta function."""
+
+    name = "SpecialZetaBackward0"
+    function = "zeta"
+
+    def slope(self, a: Tensor, b: Tensor) -> Tensor:
+        return -a * zeta(a + 1, b)
 
 
 def zeta(input: Any, other: Any) -> Tensor:
     """Return the Hurwitz zeta function Σ (other + k)^-input over k >= 0."""
     a, b = floating_operands("zeta", input, other)
     refuse_complex("zeta", a)
+    if a.dtype.itemsize < 4:
+        raise not_implemented("zeta_cpu", a.dtype, "float32 or float64")
     return Zeta()(a, b)
+
+
+class Igamma(SpecialPair):
+    """The lower incomplete gamma function P(a, x)."""
+
+    function = "igamma"
+
+    def slope(self, a: Tensor, b: Tensor) -> Tensor:
+        return exp((a - 1) * log(b) - b - lgamma(a))
+
+
+class Igammac(Igamma):
+    """The upper incomplete gamma function 1 - P(a, x)."""
+
+    function = "igammac"
+
+    def slope(self, a: Tensor, b: Tensor) -> Tensor:
+        return -super().slope(a, b)
+
+
+def _incomplete_gamma(node: SpecialPair, input: Any, other: Any) -> Tensor:
+    require_tensor(node.function, "input", input)
+    require_tensor(node.function, "other", other)
+    a, b = operands(node.function, input, other)
+    require_floating_point(f"{node.function}_cpu", a)
+    return node(a, b)
+
+
+@method
+def igamma(input: Tensor, other: Tensor) -> Tensor:
+    """Return the regularized lower incomplete gamma function of `input` (the order) at `other`."""
+    return _incomplete_gamma(Igamma(), input, other)
+
+
+@method
+def igammac(input: Tensor, other: Tensor) -> Tensor:
+    """Return the regularized upper incomplete gamma function of `input` (the order) at `other`."""
+    return _incomplete_gamma(Igammac(), input, other)
+
+
+install_in_place("igamma_", igamma)
+install_in_place("igammac_", igammac)
+gammainc, gammaincc = igamma, igammac
 
 
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """Return the logarithm of the multivariate gamma function of dimension `p`."""
     require_tensor("mvlgamma", "input", input)
+    if input.dtype is dtypes.bool:
+        raise RuntimeError("mvlgamma: The input tensor may not be a boolean tensor.")
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = to_floating_point(input)
@@ -324,8 +435,7 @@ def _normalized(name: str, node: Any, input: Tensor, dim: int, dtype: Any) -> Te
     require_tensor(name, "input", input)
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
-    if not input.is_floating_point():
-        raise not_implemented(f"{name}_lastdim_kernel_impl", input.dtype, "a floating-point type")
+    require_floating_point(f"{name}_lastdim_kernel_impl", input)
     axis = normalize_dim(dim, input.ndim)
     return node(axis)(input) if input.ndim else node(0)(input.reshape(1)).reshape(())
 

@@ -8,8 +8,8 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Size, Tensor, method, normalize_dim
 from .arithmetic import install_in_place
-from .operands import broadcast_shape, refuse_complex, require_same_device, require_tensor, to_dtype
-from .reduction import amax, amin, mean, norm, return_type, std, sum, var
+from .operands import broadcast_shape, not_implemented, refuse_complex, require_same_device, require_tensor, to_dtype
+from .reduction import MeanAlong, Std, Var, amax, amin, deviations, norm, return_type, sum
 
 aminmax_result = return_type("aminmax", "min", "max")
 
@@ -32,6 +32,11 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
     require_tensor("nanmean", "input", input)
     if input.dtype.category < 2:
         raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
+    if dtype is not None and dtypes.as_dtype(dtype).category < 2:
+        raise RuntimeError(
+            "nanmean(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype."
+            f" Got: {dtype}"
+        )
     return nansum(input, dim, keepdim, dtype=dtype) / sum(~input.isnan(), dim, keepdim)
 
 
@@ -41,7 +46,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     require_tensor("aminmax", "input", input)
     refuse_complex("aminmax", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
-    if input.numel() == 0 and (axis is None or input._array.shape[axis] == 0):
+    if input.numel() == 0 and axis is not None and input._array.shape[axis] == 0:
+        raise IndexError(f"aminmax: Expected reduction dim {axis} to have non-zero size.")
+    if input.numel() == 0 and axis is None:
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         )
@@ -53,25 +60,16 @@ def std_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
     """Return the standard deviation and the mean; see `var`."""
-    dim, spread = _spread(dim, unbiased, correction)
-    return std(input, dim, correction=spread, keepdim=keepdim), mean(input, dim, keepdim)
+    dims, spread = deviations("std_mean", input, dim, unbiased, correction)
+    return Std(dims, keepdim, spread)(input), MeanAlong(dims, keepdim)(input)
 
 
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
     """Return the variance and the mean; see `var`."""
-    dim, spread = _spread(dim, unbiased, correction)
-    return var(input, dim, correction=spread, keepdim=keepdim), mean(input, dim, keepdim)
-
-
-def _spread(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
-    """Return the dimension and the correction of the forms `(unbiased)`, `(dim, unbiased)` and `(dim, correction=)`."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if unbiased is not None:
-        return dim, int(unbiased)
-    return dim, 1 if correction is None else correction
+    dims, spread = deviations("var_mean", input, dim, unbiased, correction)
+    return Var(dims, keepdim, spread)(input), MeanAlong(dims, keepdim)(input)
 
 
 @method
@@ -98,6 +96,8 @@ def cdist(
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name.upper()} got: {x.ndim}D")
         if not x.is_floating_point():
             raise RuntimeError(f"cdist only supports floating-point dtypes, {name.upper()} got: {x.dtype}")
+        if x.dtype.itemsize < 4:
+            raise not_implemented("cdist", x.dtype, "float32 or float64")
     require_same_device("cdist", x1, x2)
     if x1.shape[-1] != x2.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
@@ -212,3 +212,28 @@ def broadcast_shapes(*shapes: Any) -> Size:
     """Return the shape that shapes broadcast to."""
     plain = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     return Size(broadcast_shape("broadcast_shapes", *plain) if plain else ())
+
+
+def pdist(input: Tensor, p: float = 2) -> Tensor:
+    """Return the p-norm distances between all pairs of rows i < j of a matrix, (N, M) gives (N · (N - 1) / 2,)."""
+    require_tensor("pdist", "input", input)
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if not input.is_floating_point():
+        raise RuntimeError(f"pdist only supports floating-point dtypes, got {input.dtype}")
+    if input.dtype.itemsize < 4:
+        raise not_implemented("pdist", input.dtype, "float32 or float64")
+    if p < 0:
+        raise RuntimeError(f"pdist only supports non-negative p values, got {p}")
+    xp = input._xp
+    first, second = (input._wrap_like(i) for i in xp.triu_indices(input.shape[0], 1))
+    differences = input[first] - input[second]
+    return norm(differences, p, -1) if differences.numel() else differences.sum(-1)
+
+
+def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
+    """Return the norms of the slices of a dimension, with extent 1 elsewhere; of all elements for `dim=-1`."""
+    require_tensor("norm_except_dim", "v", v)
+    if dim == -1:
+        return norm(v, pow)
+    return norm(v, pow, [d for d in range(v.ndim) if d != normalize_dim(dim, v.ndim)], True) if v.ndim > 1 else abs(v)

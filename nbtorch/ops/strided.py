@@ -13,7 +13,7 @@ from ..device import array_module, as_device
 from ..layout import element_strides, reach
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Embed, Index
-from .operands import require_tensor, sizes
+from .operands import require_number, require_tensor, sizes
 from .reduction import Sum
 from .shape import View, movedim, squeeze, t, transpose, unsqueeze
 
@@ -352,6 +352,7 @@ def trace(input: Tensor) -> Tensor:
     require_tensor("trace", "input", input)
     if input.ndim != 2:
         raise RuntimeError("trace: expected a matrix")
+    require_number("trace", input)
     if input.dtype.category < 2:
         input = input.to(dtypes.int64)
     return Sum((0,), False)(Diagonal(0, 0, 1)(input))
@@ -387,3 +388,21 @@ for _name, _view in (
     ("as_strided_", as_strided),
 ):
     _reshaped_in_place(_name, _view)
+
+
+@method
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Fill the main diagonal with a number, in place; with `wrap` a tall matrix begins again after n + 1 rows."""
+    if self.ndim < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if self.ndim > 2 and len(set(self.shape)) != 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    xp, shape = self._xp, self._array.shape
+    mask = xp.zeros(shape, bool)
+    steps = xp.arange(min(shape))
+    mask[(steps,) * self.ndim] = True
+    if wrap and self.ndim == 2 and shape[0] > shape[1]:
+        rows = xp.arange(shape[0])
+        columns = rows % (shape[1] + 1)
+        mask[rows[columns < shape[1]], columns[columns < shape[1]]] = True
+    return self._assign(self.masked_fill(self._wrap_like(mask), fill_value))

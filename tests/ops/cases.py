@@ -12,6 +12,7 @@ import numpy as np
 from . import (
     cases_arrangement,
     cases_complex,
+    cases_factor,
     cases_linalg,
     cases_pointwise,
     cases_scatter,
@@ -408,6 +409,7 @@ CASES: list[Case] = [
     *_losses(),
     *cases_arrangement.CASES,
     *cases_complex.CASES,
+    *cases_factor.CASES,
     *cases_linalg.CASES,
     *cases_pointwise.CASES,
     *cases_scatter.CASES,
