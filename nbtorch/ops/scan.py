@@ -17,6 +17,7 @@ from .binary import log_of_sum
 from .indexing import Gather
 from .operands import (
     normalize_dims,
+    not_implemented,
     refuse_complex,
     require_number,
     require_tensor,
