@@ -220,7 +220,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
 def _filled(
     operation: str, shape: tuple[int, ...], value: Any, dtype: Any, layout: Any, device: Any, requires_grad: bool
 ) -> Tensor:
-    require_strided(operation, layout)
+    if layout is not None:
+        require_strided(operation, layout)
     where = as_device(device)
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     result = Tensor._filled(shape, value, chosen, where)
