@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import itertools
 import math
 import sys
@@ -16,12 +17,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
+from nbtorch.kernels import activation as formulas
 from nbtorch.kernels import jit
 from nbtorch.kernels.cache import cache_root
 
 from . import dtypes
 from .device import allocate, as_device, kernels_for
 from .device import device as Device
+from .ops import activation
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of steps done, of all steps, and what comes next (an empty string at the end)."""
@@ -85,8 +88,28 @@ def _zeros(shape: tuple[int, ...], dtype: dtypes.dtype, where: Device) -> Any:
 def _elementwise(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     kernels = kernels_for(where, "elementwise")
     shape = (max(1, size // 64), size, size)
-    yield kernels.relu_forward, lambda: (_zeros(shape, dtype, where), _zeros(shape, dtype, where))
-    yield kernels.relu_backward, lambda: tuple([_zeros(shape, dtype, where) for _ in range(3)])
+    for node in activation.NODES if size == SIZES[0] else activation.NODES[:1]:
+        for function, arrays in ((node.function, 2), (node.derivative, 3)):
+            yield _activation(kernels, function, [shape] * arrays, dtype, where)
+
+
+def _activation(
+    kernels: Any, function: str, shapes: list[tuple[int, ...]], dtype: dtypes.dtype, where: Device
+) -> tuple[Callable[..., None], Callable[[], tuple[Any, ...]]]:
+    """Return the kernel of an activation or of its derivative, and its arguments."""
+    kernel = kernels.activation_forward if len(shapes) == 2 else kernels.activation_backward
+
+    def run(*arrays: Any) -> None:
+        kernel(function, (1.0,) * (_parameters(function) - len(shapes) + 1), *arrays)
+
+    run.__name__ = function
+    return run, lambda: tuple([_zeros(shape, dtype, where) for shape in shapes])
+
+
+def _parameters(function: str) -> int:
+    """Return how many parameters a formula has."""
+    compiled = getattr(formulas, function)
+    return len(inspect.signature(getattr(compiled, "py_func", compiled)).parameters)
 
 
 def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:

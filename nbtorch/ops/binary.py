@@ -10,6 +10,7 @@ from .. import dtypes
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
+from .activation import sigmoid
 from .arithmetic import (
     Binary,
     Where,
@@ -36,7 +37,6 @@ from .operands import (
     scalar_tensor,
     to_dtype,
 )
-from .pointwise import sigmoid
 
 
 class Pair(Binary):

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.graph import Node
-from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import array_module
 from ..limits import finfo, iinfo
 from ..tensor import Tensor, method
 from .arithmetic import Where, install_in_place, unbroadcast
@@ -118,7 +118,6 @@ reciprocal = declare(
 sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: x.cos())
 cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
-tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
 abs = declare(
     "abs", "Return the absolute value.", lambda xp, x: xp.abs(x), from_input=lambda x: x.sgn(), keeps_integers=True
 )
@@ -239,70 +238,26 @@ def sgn(input: Tensor) -> Tensor:
 install_in_place("sgn_", sgn)
 
 
-def _sigmoid(xp: Any, x: Any) -> Any:
-    # exp of a non-positive number cannot overflow
-    if x.dtype.kind == "c":
-        return 1 / (1 + xp.exp(-x))
-    decay = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay)) + 0 * x
+def _complex_sigmoid(xp: Any, x: Any) -> Any:
+    return (1 / (1 + xp.exp(-x))).astype(x.dtype)
 
 
-sigmoid = declare(
+# of real numbers these are activations
+complex_sigmoid = declare(
     "sigmoid",
-    "Return `1 / (1 + exp(-x))`.",
-    lambda xp, x: _sigmoid(xp, x).astype(x.dtype),
+    "Return `1 / (1 + exp(-x))` of complex numbers.",
+    _complex_sigmoid,
     from_output=lambda y: y * (1 - y),
+    methods=False,
+)
+complex_tanh = declare(
+    "tanh",
+    "Return the hyperbolic tangent of complex numbers.",
+    lambda xp, x: xp.tanh(x),
+    from_output=lambda y: 1 - y * y,
+    methods=False,
 )
 absolute = abs
-
-
-class Relu(Node):
-    """max(x, 0), a kernel; NaN passes through."""
-
-    saves_outputs = (0,)
-    in_float32 = True
-
-    def forward(self, x: Any) -> Any:
-        if x.dtype.kind != "f":
-            return array_module(self.where).maximum(x, x.dtype.type(0))
-        x = contiguous(x, self.where)
-        output = allocate(x.shape, x.dtype, self.where)
-        kernels_for(self.where, "elementwise").relu_forward(x, output)
-        return output
-
-    def backward(self, grad: Tensor) -> Tensor:
-        return ReluGrad()(grad, self.saved_tensor.detach())
-
-
-class ReluGrad(Node):
-    """The gradient where the output is positive, else 0."""
-
-    name = "ThresholdBackwardBackward0"
-    saves_inputs = (1,)
-    in_float32 = True
-
-    def forward(self, grad: Any, output: Any) -> Any:
-        grad, output = contiguous(grad, self.where), contiguous(output, self.where)
-        grad_input = allocate(grad.shape, grad.dtype, self.where)
-        kernels_for(self.where, "elementwise").relu_backward(grad, output, grad_input)
-        return grad_input
-
-    def backward(self, grad: Tensor) -> Any:
-        return ReluGrad()(grad, self.saved_tensor), None
-
-
-@method
-def relu(input: Tensor) -> Tensor:
-    """Return `max(input, 0)`; NaN passes through."""
-    require_tensor("relu", "input", input)
-    refuse_complex("relu", input)
-    return Relu()(input)
-
-
-@method
-def relu_(self: Tensor) -> Tensor:
-    """In-place form of `relu`."""
-    return self._assign(relu(self))
 
 
 @method

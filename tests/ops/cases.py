@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import (
+    cases_activation,
     cases_arrangement,
     cases_complex,
     cases_linalg,
@@ -125,7 +126,8 @@ def _unary() -> list[Case]:
             (of(2, 3, 4, kind=kind),),
             reference,
             batched=True,
-            kernel=name == "relu",
+            tolerance=2,
+            kernel=name in ("relu", "sigmoid", "tanh"),
         )
         for name, reference, kind in rows
     ]
@@ -406,6 +408,7 @@ CASES: list[Case] = [
     *_pooling(),
     *_padding(),
     *_losses(),
+    *cases_activation.CASES,
     *cases_arrangement.CASES,
     *cases_complex.CASES,
     *cases_linalg.CASES,

@@ -1,6 +1,6 @@
 """The modules of `nbtorch.nn`, one file per family."""
 
-from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .activation import GLU, MODULES, LogSoftmax, PReLU, Softmax, Softmax2d, Softmin
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .distance import CosineSimilarity, PairwiseDistance
@@ -63,6 +63,7 @@ __all__ = [
     "GaussianNLLLoss",
     "HingeEmbeddingLoss",
     "HuberLoss",
+    "GLU",
     "Identity",
     "KLDivLoss",
     "L1Loss",
@@ -83,18 +84,21 @@ __all__ = [
     "PairwiseDistance",
     "ParameterDict",
     "ParameterList",
+    "PReLU",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
-    "ReLU",
     "Sequential",
-    "Sigmoid",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
-    "Tanh",
+    "Softmax2d",
+    "Softmin",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
+    *MODULES,
 ]
+
+globals().update(MODULES)
