@@ -490,6 +490,7 @@ from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from .nn.functional import rrelu, rrelu_  # isort: skip
+from .ops.norm_aliases import batch_norm, group_norm, instance_norm, layer_norm, rms_norm  # isort: skip
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip

@@ -14,6 +14,13 @@ from ..ops import activation, arithmetic, loss, matmul
 from ..ops.conv import convolution
 from ..ops.embedding import Embedding
 from ..ops.fold import Blocks, Fold, Unfold
+from ..ops.norm import batch_norm as batch_norm
+from ..ops.norm import group_norm as group_norm
+from ..ops.norm import instance_norm as instance_norm
+from ..ops.norm import layer_norm as layer_norm
+from ..ops.norm import local_response_norm as local_response_norm
+from ..ops.norm import normalize as normalize
+from ..ops.norm import rms_norm as rms_norm
 from ..ops.operands import not_implemented, refuse_complex, require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
