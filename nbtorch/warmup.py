@@ -69,7 +69,7 @@ def _run(kernel: Callable[..., None], arguments: Callable[[], tuple[Any, ...]]) 
 
 def _steps(dtype: dtypes.dtype, where: Device) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that runs it, for each kernel and size."""
-    families = (_elementwise, _pool, _conv) if dtype.is_floating_point else (_pool,)
+    families = (_elementwise, _norm, _softmax, _pool, _conv) if dtype.is_floating_point else (_pool,)
     sizes = SIZES if where.type == "cpu" else SIZES[:1]
     for family, size in itertools.product(families, sizes):
         for kernel, arguments in family(dtype, where, size):
@@ -110,6 +110,49 @@ def _parameters(function: str) -> int:
     """Return how many parameters a formula has."""
     compiled = getattr(formulas, function)
     return len(inspect.signature(getattr(compiled, "py_func", compiled)).parameters)
+
+
+def _norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "norm")
+    shape = (size, size)
+
+    def matrix() -> Any:
+        return _zeros(shape, dtype, where)
+
+    def numbers(kind: dtypes.dtype = dtypes.float64) -> Any:
+        return _zeros(shape[:1], kind, where)
+
+    for kind in ("row", "column"):
+        yield getattr(kernels, f"{kind}_moments"), lambda: (matrix(), numbers(), numbers())
+        yield getattr(kernels, f"{kind}_affine"), lambda: (matrix(), numbers(), numbers(), numbers(), matrix())
+        yield getattr(kernels, f"{kind}_dots"), lambda: (matrix(), matrix(), numbers(), numbers(), numbers())
+        yield (
+            getattr(kernels, f"{kind}_combine"),
+            lambda: (matrix(), matrix(), numbers(), numbers(), numbers(), numbers(), matrix()),
+        )
+    affine = (dtype, dtype)
+    yield (
+        kernels.layer_forward,
+        lambda: (matrix(), *map(numbers, affine), 1e-5, True, matrix(), numbers(), numbers()),
+    )
+    yield (
+        kernels.layer_backward,
+        lambda: (matrix(), matrix(), numbers(dtype), numbers(), numbers(), True, matrix(), numbers(), numbers()),
+    )
+
+
+def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "softmax")
+    for shape in ((size, size, 1), (1, size, size)):
+        for kernel, arrays in ((kernels.softmax_forward, 1), (kernels.softmax_backward, 2)):
+            yield (
+                kernel,
+                lambda shape=shape, arrays=arrays: (
+                    *[_zeros(shape, dtype, where) for _ in range(arrays)],
+                    True,
+                    _zeros(shape, dtype, where),
+                ),
+            )
 
 
 def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:

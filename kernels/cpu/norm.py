@@ -1,4 +1,4 @@
-"""Normalisation on the CPU: statistics of rows, and maps of rows by numbers of their own.
+"""Normalisation on the CPU: statistics of rows or columns, and maps of them by numbers of their own.
 
 `x`, `y`, `grad…` are (rows, length), C-contiguous, float32 or float64; statistics and coefficients are float64, one
 for each row. A row is summed by one thread in a fixed order: partial sums over `CHUNK` elements in the type of the
@@ -14,6 +14,9 @@ PARALLEL_SIZE = 1 << 15
 """Elements above which a pass over them takes longer than waking the threads."""
 
 CHUNK = 1024
+
+STRIP, BLOCK = 64, 256
+"""Columns that a thread sums at a time, and the rows of which it takes partial sums."""
 
 SUMS = frozenset({"contract", "reassoc", "nsz"})
 """Sums may be reordered by the compiler, once and for all, into those of vector instructions."""
@@ -45,6 +48,36 @@ def row_combine(
 ) -> None:
     """Write of_grad·grad + of_x·(x - center) + shift, with the numbers of each row."""
     _combine(len(x), x.size, grad, x, center, of_grad, of_x, shift, grad_x)
+
+
+def column_moments(x: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
+    """Write each column's mean, and the sum of its squared deviations from it."""
+    _column_moments(-(-x.shape[1] // STRIP), x.size, x, mean, squares)
+
+
+def column_affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray, y: np.ndarray) -> None:
+    """Write (x - center)·scale + shift, with the numbers of each column."""
+    numbers = [array.astype(x.dtype) for array in (center, scale, shift)]
+    _column_affine(len(x), x.size, x, *numbers, y)
+
+
+def column_dots(grad: np.ndarray, x: np.ndarray, center: np.ndarray, sums: np.ndarray, dots: np.ndarray) -> None:
+    """Write the sums of each column of `grad`, and of grad·(x - center)."""
+    _column_dots(-(-x.shape[1] // STRIP), x.size, grad, x, center.astype(x.dtype), sums, dots)
+
+
+def column_combine(
+    grad: np.ndarray,
+    x: np.ndarray,
+    center: np.ndarray,
+    of_grad: np.ndarray,
+    of_x: np.ndarray,
+    shift: np.ndarray,
+    grad_x: np.ndarray,
+) -> None:
+    """Write of_grad·grad + of_x·(x - center) + shift, with the numbers of each column."""
+    numbers = [array.astype(x.dtype) for array in (center, of_grad, of_x, shift)]
+    _column_combine(len(x), x.size, grad, x, *numbers, grad_x)
 
 
 def layer_forward(
@@ -193,6 +226,76 @@ def _layer_backward_blocks(grad, x, weight, mean, rstd, centred, block, grad_x, 
                 to_bias[i] += g[i]
 
 
+def _column_moments_strips(x, mean, squares, begin, end):
+    rows, columns = x.shape
+    partial = np.empty(STRIP, x.dtype)
+    for strip in range(begin, end):
+        first, last = strip * STRIP, min((strip + 1) * STRIP, columns)
+        width = last - first
+        means, totals = mean[first:last], squares[first:last]
+        means[:] = 0
+        totals[:] = 0
+        for start in range(0, rows, BLOCK):
+            partial[:] = 0
+            for row in range(start, min(start + BLOCK, rows)):
+                part = x[row, first:last]
+                for i in range(width):
+                    partial[i] += part[i]
+            for i in range(width):
+                means[i] += partial[i]
+        near = np.empty(STRIP, x.dtype)
+        for i in range(width):
+            means[i] /= rows
+            near[i] = means[i]
+        for start in range(0, rows, BLOCK):
+            partial[:] = 0
+            for row in range(start, min(start + BLOCK, rows)):
+                part = x[row, first:last]
+                for i in range(width):
+                    partial[i] += (part[i] - near[i]) * (part[i] - near[i])
+            for i in range(width):
+                totals[i] += partial[i]
+
+
+def _column_affine_rows(x, center, scale, shift, y, begin, end):
+    for row in range(begin, end):
+        source, target = x[row], y[row]
+        for i in range(source.size):
+            target[i] = (source[i] - center[i]) * scale[i] + shift[i]
+
+
+def _column_dots_strips(grad, x, center, sums, dots, begin, end):
+    rows, columns = x.shape
+    partial, partial_dot = np.empty(STRIP, x.dtype), np.empty(STRIP, x.dtype)
+    for strip in range(begin, end):
+        first, last = strip * STRIP, min((strip + 1) * STRIP, columns)
+        total, total_dot, near = sums[first:last], dots[first:last], center[first:last]
+        total[:] = 0
+        total_dot[:] = 0
+        for start in range(0, rows, BLOCK):
+            partial[:] = 0
+            partial_dot[:] = 0
+            for row in range(start, min(start + BLOCK, rows)):
+                g, part = grad[row, first:last], x[row, first:last]
+                for i in range(part.size):
+                    partial[i] += g[i]
+                    partial_dot[i] += g[i] * (part[i] - near[i])
+            for i in range(near.size):
+                total[i] += partial[i]
+                total_dot[i] += partial_dot[i]
+
+
+def _column_combine_rows(grad, x, center, of_grad, of_x, shift, grad_x, begin, end):
+    for row in range(begin, end):
+        g, source, target = grad[row], x[row], grad_x[row]
+        for i in range(source.size):
+            target[i] = of_grad[i] * g[i] + (of_x[i] * (source[i] - center[i]) + shift[i])
+
+
+_column_moments = RangeKernel(_column_moments_strips, PARALLEL_SIZE)
+_column_affine = RangeKernel(_column_affine_rows, PARALLEL_SIZE)
+_column_dots = RangeKernel(_column_dots_strips, PARALLEL_SIZE)
+_column_combine = RangeKernel(_column_combine_rows, PARALLEL_SIZE)
 _moments = RangeKernel(_moments_rows, PARALLEL_SIZE, fastmath=SUMS)
 _affine = RangeKernel(_affine_rows, PARALLEL_SIZE)
 _dots = RangeKernel(_dots_rows, PARALLEL_SIZE, fastmath=SUMS)

@@ -41,6 +41,32 @@ def row_combine(grad: Any, x: Any, center: Any, of_grad: Any, of_x: Any, shift: 
     _launch(combine(np.dtype(x.dtype)), x.shape[0], grad, x, center, of_grad, of_x, shift, grad_x, *x.shape)
 
 
+def column_moments(x: Any, mean: Any, squares: Any) -> None:
+    """Write each column's mean, and the sum of its squared deviations from it."""
+    _launch_columns(moments_of_columns(np.dtype(x.dtype)), x.shape[1], x, mean, squares, *x.shape)
+
+
+def column_affine(x: Any, center: Any, scale: Any, shift: Any, y: Any) -> None:
+    """Write (x - center)·scale + shift, with the numbers of each column."""
+    _launch_columns(affine_of_columns(np.dtype(x.dtype)), x.size, x, center, scale, shift, y, x.size, x.shape[1])
+
+
+def column_dots(grad: Any, x: Any, center: Any, sums: Any, dots: Any) -> None:
+    """Write the sums of each column of `grad`, and of grad·(x - center)."""
+    _launch_columns(dots_of_columns(np.dtype(x.dtype)), x.shape[1], grad, x, center, sums, dots, *x.shape)
+
+
+def column_combine(grad: Any, x: Any, center: Any, of_grad: Any, of_x: Any, shift: Any, grad_x: Any) -> None:
+    """Write of_grad·grad + of_x·(x - center) + shift, with the numbers of each column."""
+    kernel = combine_of_columns(np.dtype(x.dtype))
+    _launch_columns(kernel, x.size, grad, x, center, of_grad, of_x, shift, grad_x, x.size, x.shape[1])
+
+
+def _launch_columns(kernel: target.Kernel, threads: int, *arguments: Any) -> None:
+    if threads:
+        kernel(target.blocks_for(threads, THREADS), *arguments)
+
+
 def layer_forward(x: Any, weight: Any, bias: Any, eps: float, centred: bool, y: Any, mean: Any, rstd: Any) -> None:
     """Normalise each row and write (x - mean)·rstd·weight + bias; without `centred` the mean is taken as 0 (RMS)."""
     kernel = layer(np.dtype(x.dtype), bool(centred))
@@ -265,6 +291,84 @@ def layer_affine(dtype: np.dtype) -> target.Kernel:
     return target.Kernel(kernel, (dtype, dtype, float64, float64, float64, float64, "int64", "int64"), THREADS)
 
 
+@functools.cache
+def moments_of_columns(dtype: np.dtype) -> target.Kernel:
+    """Make the kernel in which a thread finds a column's mean and squared deviations."""
+
+    def kernel(x, mean, squares, rows, columns):
+        i = cuda.grid(1)
+        while i < columns:
+            total = 0.0
+            for row in range(rows):
+                total += x[row * columns + i]
+            center = total / rows
+            total = 0.0
+            for row in range(rows):
+                deviation = x[row * columns + i] - center
+                total += deviation * deviation
+            mean[i] = center
+            squares[i] = total
+            i += cuda.gridsize(1)
+
+    float64 = np.dtype("float64")
+    return target.Kernel(kernel, (dtype, float64, float64, "int64", "int64"), THREADS)
+
+
+@functools.cache
+def dots_of_columns(dtype: np.dtype) -> target.Kernel:
+    """Make the kernel in which a thread sums a column of the gradient, and its products with a column of x."""
+
+    def kernel(grad, x, center, sums, dots, rows, columns):
+        i = cuda.grid(1)
+        while i < columns:
+            near = center[i]
+            total, total_dot = 0.0, 0.0
+            for row in range(rows):
+                g = grad[row * columns + i]
+                total += g
+                total_dot += g * (x[row * columns + i] - near)
+            sums[i] = total
+            dots[i] = total_dot
+            i += cuda.gridsize(1)
+
+    float64 = np.dtype("float64")
+    return target.Kernel(kernel, (dtype, dtype, float64, float64, float64, "int64", "int64"), THREADS)
+
+
+@functools.cache
+def affine_of_columns(dtype: np.dtype) -> target.Kernel:
+    """Make the kernel that scales and shifts columns."""
+    cast = dtype.type
+
+    def kernel(x, center, scale, shift, y, size, columns):
+        i = cuda.grid(1)
+        while i < size:
+            c = i % columns
+            y[i] = (x[i] - cast(center[c])) * cast(scale[c]) + cast(shift[c])
+            i += cuda.gridsize(1)
+
+    float64 = np.dtype("float64")
+    return target.Kernel(kernel, (dtype, float64, float64, float64, dtype, "int64", "int64"), THREADS)
+
+
+@functools.cache
+def combine_of_columns(dtype: np.dtype) -> target.Kernel:
+    """Make the kernel that adds multiples of columns of the gradient and of x."""
+    cast = dtype.type
+
+    def kernel(grad, x, center, of_grad, of_x, shift, grad_x, size, columns):
+        i = cuda.grid(1)
+        while i < size:
+            c = i % columns
+            moved = cast(of_x[c]) * (x[i] - cast(center[c])) + cast(shift[c])
+            grad_x[i] = cast(of_grad[c]) * grad[i] + moved
+            i += cuda.gridsize(1)
+
+    float64 = np.dtype("float64")
+    numbers = (float64,) * 4
+    return target.Kernel(kernel, (dtype, dtype, *numbers, dtype, "int64", "int64"), THREADS)
+
+
 def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
     """Return every kernel of this module for one dtype, by name: what the compile gate walks."""
     return {
@@ -272,6 +376,10 @@ def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
         "affine": affine(dtype),
         "dot_products": dot_products(dtype),
         "combine": combine(dtype),
+        "moments_of_columns": moments_of_columns(dtype),
+        "affine_of_columns": affine_of_columns(dtype),
+        "dots_of_columns": dots_of_columns(dtype),
+        "combine_of_columns": combine_of_columns(dtype),
         "layer": layer(dtype, True),
         "layer_rms": layer(dtype, False),
         "layer_input": layer_input(dtype, True),

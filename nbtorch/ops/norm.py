@@ -46,19 +46,30 @@ class ChannelNorm(Node):
         self._find_statistics(rows, kernels)
         scale = self._per_row(self.rstd) * self._affine(weight)
         y = allocate(rows.shape, rows.dtype, self.where)
-        kernels.row_affine(rows, self.center, scale, self._affine(bias), y)
+        self._kernel(kernels, "affine")(rows, self.center, scale, self._affine(bias), y)
         return self._restored(y, x)
 
     def _rows(self, x: Any) -> Any:
-        """Return x as rows of one channel each, and note how many samples and channels they stand for."""
+        """Return x as rows of one channel each, or as a matrix whose columns are channels where a row is one element.
+
+        Notes how many samples and channels they stand for, and how many elements make a channel of a sample.
+        """
         samples, channels = x.shape[:2]
         length = math.prod(x.shape[2:])
         x = _wide(x).reshape(samples, channels, length) if x.size else np.zeros((samples, channels, length), np.float32)
-        self.gathered = self.groups is None and length < SHORT_ROW
+        self.columns = self.groups is None and length == 1
+        self.gathered = self.groups is None and 1 < length < SHORT_ROW
+        if self.columns:
+            self.samples, self.channels, self.length = 1, channels, samples
+            return contiguous(x, self.where).reshape(samples, channels)
         if self.gathered:
             x, samples, length = x.transpose(1, 0, 2), 1, samples * length
-        self.samples, self.channels = samples, channels
+        self.samples, self.channels, self.length = samples, channels, length
         return contiguous(x, self.where).reshape(samples * channels, length)
+
+    def _kernel(self, kernels: Any, name: str) -> Any:
+        """Return the kernel for rows or for columns."""
+        return getattr(kernels, f"{'column' if self.columns else 'row'}_{name}")
 
     def _restored(self, rows: Any, x: Any) -> Any:
         """Return rows in the shape and type of x."""
@@ -77,15 +88,15 @@ class ChannelNorm(Node):
         else:
             shape: tuple[int, ...] = (self.samples, self.channels)
             means, squares = xp.empty(shape), xp.empty(shape)
-            kernels.row_moments(rows, means.reshape(-1), squares.reshape(-1))
+            self._kernel(kernels, "moments")(rows, means.reshape(-1), squares.reshape(-1))
             axis = 0
             if self.groups is not None:
                 axis, shape = 2, (self.samples, self.groups, self.channels // max(self.groups, 1))
                 means, squares = means.reshape(shape), squares.reshape(shape)
             mean = means.mean(axis, keepdims=True)
             # the deviations of rows' means from the common one add to those inside of rows (Chan et al., 1979)
-            total = squares.sum(axis) + rows.shape[1] * ((means - mean) ** 2).sum(axis)
-            self.count = rows.shape[1] * shape[axis]
+            total = squares.sum(axis) + self.length * ((means - mean) ** 2).sum(axis)
+            self.count = self.length * shape[axis]
             statistics = (1, -1) if axis == 0 else shape[:2]
             self.mean, self.variance = mean.reshape(statistics), (total / self.count).reshape(statistics)
         self.rstd = 1 / xp.sqrt(self.variance + self.eps)
@@ -111,7 +122,7 @@ class ChannelNorm(Node):
         rows, grads = self._rows(x._array), self._rows(grad._array)
         shape = (self.samples, self.channels)
         sums, dots = xp.empty(shape), xp.empty(shape)
-        kernels.row_dots(grads, rows, self.center, sums.reshape(-1), dots.reshape(-1))
+        self._kernel(kernels, "dots")(grads, rows, self.center, sums.reshape(-1), dots.reshape(-1))
         rstd = self._per_row(self.rstd).reshape(shape)
         to_x, to_weight, to_bias = self.needs_input_grad
         grad_x = self._input_gradient(grads, rows, sums, dots, rstd, weight._array, kernels) if to_x else None
@@ -130,7 +141,7 @@ class ChannelNorm(Node):
             of_x = self._per_row(self._over_statistics(weights * dots)) * -(rstd**3).reshape(-1) / self.count
             shift = self._per_row(self._over_statistics(weights * sums)) * -rstd.reshape(-1) / self.count
         grad_x = allocate(rows.shape, rows.dtype, self.where)
-        kernels.row_combine(grads, rows, self.center, (weights * rstd).reshape(-1), of_x, shift, grad_x)
+        self._kernel(kernels, "combine")(grads, rows, self.center, (weights * rstd).reshape(-1), of_x, shift, grad_x)
         return grad_x
 
     def _over_statistics(self, values: Any) -> Any:
