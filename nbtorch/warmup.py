@@ -26,6 +26,9 @@ from .device import allocate, as_device, kernels_for
 from .device import device as Device
 from .ops import activation
 
+COMMON_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu")
+"""Those that are compiled ahead; each of the others takes a fraction of a second at its first use."""
+
 Progress = Callable[[int, int, str], None]
 """Called with the number of steps done, of all steps, and what comes next (an empty string at the end)."""
 
@@ -89,6 +92,8 @@ def _elementwise(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     kernels = kernels_for(where, "elementwise")
     shape = (max(1, size // 64), size, size)
     for node in activation.NODES if size == SIZES[0] else activation.NODES[:1]:
+        if node.function not in COMMON_ACTIVATIONS:
+            continue
         for function, arrays in ((node.function, 2), (node.derivative, 3)):
             yield _activation(kernels, function, [shape] * arrays, dtype, where)
 
@@ -144,15 +149,12 @@ def _norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     kernels = kernels_for(where, "softmax")
     for shape in ((size, size, 1), (1, size, size)):
-        for kernel, arrays in ((kernels.softmax_forward, 1), (kernels.softmax_backward, 2)):
-            yield (
-                kernel,
-                lambda shape=shape, arrays=arrays: (
-                    *[_zeros(shape, dtype, where) for _ in range(arrays)],
-                    True,
-                    _zeros(shape, dtype, where),
-                ),
-            )
+
+        def array(shape: tuple[int, ...] = shape) -> Any:
+            return _zeros(shape, dtype, where)
+
+        yield kernels.softmax_forward, lambda array=array: (array(), True, array())  # type: ignore[misc]
+        yield kernels.softmax_backward, lambda array=array: (array(), array(), True, array())  # type: ignore[misc]
 
 
 def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
