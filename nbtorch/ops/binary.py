@@ -11,6 +11,7 @@ from ..autograd.grad_mode import no_grad
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
+from .activation import sigmoid
 from .arithmetic import (
     Binary,
     Where,
@@ -41,7 +42,6 @@ from .operands import (
     scalar_tensor,
     to_dtype,
 )
-from .pointwise import sigmoid
 
 
 class Pair(Binary):

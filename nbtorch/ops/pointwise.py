@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
-from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import array_module
 from ..limits import finfo, iinfo
 from ..tensor import Tensor, method
 from .arithmetic import Where, install_in_place, unbroadcast
@@ -126,7 +126,6 @@ reciprocal = declare(
 sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: x.cos())
 cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
-tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
 abs = declare(
     "abs",
     "Return the absolute value.",
@@ -263,72 +262,26 @@ def sgn(input: Tensor) -> Tensor:
 install_in_place("sgn_", sgn)
 
 
-def _sigmoid(xp: Any, x: Any) -> Any:
-    # exp of a non-positive number cannot overflow
-    if x.dtype.kind == "c":
-        return 1 / (1 + xp.exp(-x))
-    decay = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay))
+def _complex_sigmoid(xp: Any, x: Any) -> Any:
+    return (1 / (1 + xp.exp(-x))).astype(x.dtype)
 
 
-sigmoid = declare(
+# of real numbers these are activations
+complex_sigmoid = declare(
     "sigmoid",
-    "Return `1 / (1 + exp(-x))`.",
-    lambda xp, x: _sigmoid(xp, x).astype(x.dtype),
+    "Return `1 / (1 + exp(-x))` of complex numbers.",
+    _complex_sigmoid,
     from_output=lambda y: y * (1 - y),
+    methods=False,
+)
+complex_tanh = declare(
+    "tanh",
+    "Return the hyperbolic tangent of complex numbers.",
+    lambda xp, x: xp.tanh(x),
+    from_output=lambda y: 1 - y * y,
+    methods=False,
 )
 absolute = abs
-
-
-class Relu(Node):
-    """max(x, 0), a kernel; NaN passes through."""
-
-    saves_outputs = (0,)
-    in_float32 = True
-
-    def forward(self, x: Any) -> Any:
-        if x.dtype.kind != "f":
-            return array_module(self.where).maximum(x, x.dtype.type(0))
-        x = contiguous(x, self.where)
-        output = allocate(x.shape, x.dtype, self.where)
-        kernels_for(self.where, "elementwise").relu_forward(x, output)
-        return output
-
-    def backward(self, grad: Tensor) -> Tensor:
-        return ReluGrad()(grad, self.saved_tensor.detach())
-
-
-class ReluGrad(Node):
-    """The gradient where the output is positive, else 0."""
-
-    name = "ThresholdBackwardBackward0"
-    saves_inputs = (1,)
-    in_float32 = True
-
-    def forward(self, grad: Any, output: Any) -> Any:
-        grad, output = contiguous(grad, self.where), contiguous(output, self.where)
-        grad_input = allocate(grad.shape, grad.dtype, self.where)
-        kernels_for(self.where, "elementwise").relu_backward(grad, output, grad_input)
-        return grad_input
-
-    def backward(self, grad: Tensor) -> Any:
-        return ReluGrad()(grad, self.saved_tensor), None
-
-
-@method
-def relu(input: Tensor) -> Tensor:
-    """Return `max(input, 0)`; NaN passes through."""
-    require_tensor("relu", "input", input)
-    refuse_complex("relu", input)
-    if input.dtype is dtypes.bool:
-        raise RuntimeError("Boolean inputs not supported for relu")
-    return Relu()(input)
-
-
-@method
-def relu_(self: Tensor) -> Tensor:
-    """In-place form of `relu`."""
-    return self._assign(relu(self))
 
 
 @method
@@ -603,32 +556,3 @@ def frexp(input: Tensor) -> Any:
     if not input.is_floating_point():
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
     return frexp_result(*Frexp()(input))
-
-
-class Threshold(Node):
-    """The elements above a threshold, a value in the place of the others; NaN counts as above."""
-
-    saves_inputs = (0,)
-
-    def __init__(self, threshold: Any, value: Any) -> None:
-        self.threshold, self.value = threshold, value
-
-    def forward(self, x: Any) -> Any:
-        return array_module(self.where).where(x <= self.threshold, x.dtype.type(self.value), x)
-
-    def backward(self, grad: Tensor) -> Tensor:
-        return grad.masked_fill(self.saved_tensor.detach() <= self.threshold, 0)
-
-
-def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
-    """Return the elements above `threshold`, and `value` in the place of the others."""
-    require_tensor("threshold", "input", input)
-    require_number("threshold_cpu", input)
-    return Threshold(threshold, value)(input)
-
-
-def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
-    """In-place form of `threshold`."""
-    require_tensor("threshold_", "input", input)
-    require_number("threshold_cpu", input)
-    return input._assign(Threshold(threshold, value)(input))
