@@ -313,6 +313,7 @@ t.rand(2, dtype=t.complex64).dtype
 t.randn(2, dtype=t.complex128).dtype
 t.zeros(2, dtype=t.bfloat16).uniform_(2, 1)
 t.zeros(2, dtype=t.complex64).normal_().dtype
+t.randperm(258, dtype=t.bfloat16).dtype
 t.randint(5, (2,), dtype=t.bfloat16).dtype
 t.zeros(2, dtype=t.complex64).exponential_()
 t.bernoulli(t.zeros(2, dtype=t.bfloat16))
