@@ -5,8 +5,14 @@ does for an impossible size, with a text that names the operation, the argument,
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 Extents = Sequence[int]
+
+PAD_MODES = {"constant": 0, "reflect": 1, "replicate": 2, "circular": 3}
+"""How kernels name what a border is made of."""
 
 
 def require_positive(operation: str, argument: str, extents: Extents) -> None:
@@ -129,3 +135,94 @@ def pool_output_size(
             f" dilation {tuple(dilation)}"
         )
     return tuple(output_size)
+
+
+def fractional_windows(operation: str, input_size: Extents, kernel_size: Extents, output_size: Extents) -> None:
+    """Refuse windows of a fractional pooling that do not fit; in three dimensions PyTorch leaves one element over."""
+    require_positive(operation, "kernel_size", kernel_size)
+    require_non_negative(operation, "output_size", output_size)
+    spare = 1 if len(input_size) == 3 else 0
+    for axis, (n, k, o) in enumerate(zip(input_size, kernel_size, output_size, strict=True)):
+        if o + k - 1 + spare > n:
+            raise RuntimeError(
+                f"{operation}: pool size {k} in dimension {axis} is too large relative to input size {n} for output"
+                f" size {o}: expected output_size + kernel_size - 1 {'<' if spare else '<='} input size, got"
+                f" kernel_size {tuple(kernel_size)}, output_size {tuple(output_size)}, input {tuple(input_size)}"
+            )
+
+
+def fractional_starts(samples: np.ndarray, input_size: int, kernel_size: int, output_size: int) -> np.ndarray:
+    """Return where the windows of one dimension begin, (*, output_size) int64, for random samples (*) of [0, 1).
+
+    With a = (input_size - kernel_size) / (output_size - 1) window i begins at int((i + sample) a) - int(sample a), the
+    last one at the very end. The arithmetic is done in the samples' type, as in PyTorch, so that the same samples give
+    the same windows.
+    """
+    last = input_size - kernel_size
+    starts = np.full((*samples.shape, output_size), last, np.int64)
+    if output_size > 1:
+        step = samples.dtype.type(last) / samples.dtype.type(output_size - 1)
+        windows = np.arange(output_size - 1).astype(samples.dtype) + samples[..., None]
+        offsets = (windows * step).astype(np.int64) - (samples * step).astype(np.int64)[..., None]
+        starts[..., :-1] = offsets.clip(0, last)
+    return starts
+
+
+def unpool_output_size(
+    input_size: Extents, kernel_size: Extents, stride: Extents, padding: Extents, output_size: Any
+) -> tuple[Any, ...]:
+    """Return the extents that max pooling made `input_size` of; `output_size`, checked, says which of several.
+
+    Raises ValueError, as PyTorch does.
+    """
+    default = [(n - 1) * s + k - 2 * p for n, s, k, p in zip(input_size, stride, kernel_size, padding, strict=True)]
+    wanted = default
+    if output_size is not None:
+        rank = len(default)
+        wanted = output_size[2:] if len(output_size) == rank + 2 else output_size
+        if len(wanted) != rank:
+            raise ValueError(
+                f"output_size should be a sequence containing {rank} or {rank + 2} elements, but it has a length of"
+                f" '{len(output_size)}'"
+            )
+        for dim, (n, d, s) in enumerate(zip(wanted, default, stride, strict=True)):
+            if not d - s < n < d + s:
+                raise ValueError(
+                    f'invalid output_size "{tuple(output_size)}" (dim {dim} must be between {d - s} and {d + s})'
+                )
+    for dim, n in enumerate(wanted):
+        if n < 0:
+            raise ValueError(
+                "max_unpooling: output_size must contain non-negative spatial dimensions, but got"
+                f" output_size[{dim}]={n}"
+            )
+    return tuple(wanted)
+
+
+def check_pad(mode: str, shape: Extents, pairs: Sequence[tuple[int, int]]) -> None:
+    """Refuse (before, after) widths of the last dimensions of `shape` that `mode` cannot give; negative ones crop."""
+    lead = len(shape) - len(pairs)
+    for axis, (before, after) in enumerate(pairs, lead):
+        n = shape[axis]
+        padded = n + before + after
+        at = f"at dimension {axis} of input {list(shape)}"
+        if mode == "reflect" and max(before, after) >= n > 0:
+            raise RuntimeError(
+                "Padding size should be less than the corresponding input dimension, but got: padding"
+                f" ({before}, {after}) {at}"
+            )
+        if mode == "circular" and max(before, after) > n:
+            raise RuntimeError(
+                f"Padding value causes wrapping around more than once: got padding ({before}, {after}) {at}"
+            )
+        if mode == "constant" and (padded < 0 or n + min(before, 0) + min(after, 0) < 0):
+            raise RuntimeError(
+                f"The input size {n}, plus negative padding {before} and {after} resulted in a negative output size,"
+                f" which is invalid. Check dimension {axis} of your input."
+            )
+        if mode == "circular" and (padded < 0 or n + min(before, 0) + min(after, 0) < 0):
+            raise RuntimeError(f"Negative padding value is resulting in an empty dimension: ({before}, {after}) {at}")
+        if mode in ("reflect", "replicate") and padded < 1 <= n:
+            raise RuntimeError(
+                f"pad: input extent {n} is too small for padding ({before}, {after}), calculated output {padded}, {at}"
+            )

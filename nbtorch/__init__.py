@@ -537,6 +537,15 @@ from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from .nn.functional import rrelu, rrelu_  # isort: skip
 from .ops.norm_aliases import batch_norm, group_norm, instance_norm, layer_norm, rms_norm  # isort: skip
+from .nn.functional import (  # isort: skip
+    adaptive_avg_pool1d,
+    adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
+    avg_pool1d,
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool3d,
+)
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip

@@ -158,29 +158,34 @@ def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
 
 def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
-    kernels = kernels_for(where, "pool")
+    """Pooling, unpooling and padding, 2 by 2 of images; of integers only what has kernels of their own."""
     shape, pooled = (1, size // 2, 1, size, size), (1, size // 2, 1, size // 2, size // 2)
-    window = (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1)
-
-    def arrays() -> tuple[Any, Any, Any]:
-        return _zeros(shape, dtype, where), _zeros(pooled, dtype, where), _zeros(pooled, dtypes.int64, where)
-
-    def forward() -> tuple[Any, ...]:
-        input, output, indices = arrays()
-        return input, *window, output, indices
-
-    def backward() -> tuple[Any, ...]:
-        grad_input, grad_output, indices = arrays()
-        return grad_output, indices, *window, grad_input
-
-    def gather() -> tuple[Any, ...]:
-        input, output, indices = arrays()
-        return input, indices, output
-
-    yield kernels.max_pool_forward, forward
-    if dtype.is_floating_point:
-        yield kernels.max_pool_backward, backward
-        yield kernels.max_pool_gather, gather
+    step = (1, 2, 2), (1, 2, 2)
+    window, mean = (*step, (0, 0, 0), (1, 1, 1)), (*step, (0, 0, 0), True, 0)
+    image, small = functools.partial(_zeros, shape, dtype, where), functools.partial(_zeros, pooled, dtype, where)
+    places = functools.partial(_zeros, pooled, dtypes.int64, where)
+    pool, avg_pool, adaptive = (kernels_for(where, name) for name in ("pool", "avg_pool", "adaptive_pool"))
+    if dtype.is_floating_point or dtype is dtypes.int64:
+        yield pool.max_pool_forward, lambda: (image(), *window, small(), places())
+        yield avg_pool.avg_pool_forward, lambda: (image(), *mean, small())
+    if not dtype.is_floating_point:
+        return
+    yield pool.max_pool_backward, lambda: (small(), places(), *window, image())
+    yield avg_pool.avg_pool_backward, lambda: (small(), *mean, image())
+    yield adaptive.adaptive_avg_pool_forward, lambda: (image(), small())
+    yield adaptive.adaptive_avg_pool_backward, lambda: (small(), image())
+    yield adaptive.adaptive_max_pool_forward, lambda: (image(), small(), places())
+    yield adaptive.adaptive_max_pool_backward, lambda: (small(), places(), image())
+    lp_pool, fractional = kernels_for(where, "lp_pool"), kernels_for(where, "fractional_pool")
+    yield lp_pool.lp_pool_forward, lambda: (image(), 2.0, *step, small())
+    yield lp_pool.lp_pool_backward, lambda: (small(), image(), small(), 2.0, *step, image())
+    starts = tuple([_zeros((size // 2, n), dtypes.int64, where) for n in pooled[2:]])
+    yield fractional.fractional_max_pool_forward, lambda: (image(), (1, 2, 2), starts, small(), places())
+    unpool, pad = kernels_for(where, "unpool"), kernels_for(where, "pad")
+    yield unpool.max_unpool_forward, lambda: (small(), places(), image())
+    yield unpool.max_unpool_backward, lambda: (image(), places(), small())
+    yield pad.pad_forward, lambda: (small(), (0, 1, 1), 1, 0, image())
+    yield pad.pad_backward, lambda: (image(), (0, 1, 1), 1, small())
 
 
 def _conv(dtype: dtypes.dtype, where: Device, size: int) -> _Run:

@@ -23,7 +23,13 @@ LAYERS = [
     ("nbtorch/autograd", "nbtorch/tensor", "nbtorch/values"),
     ("nbtorch/ops",),
     ("nbtorch/creation", "nbtorch/exchange", "nbtorch/random", "nbtorch/printing", "nbtorch/storage"),
-    ("nbtorch/nn/functional", "nbtorch/nn/loss_functions"),
+    (
+        "nbtorch/nn/arguments",
+        "nbtorch/nn/pooling",
+        "nbtorch/nn/padding",
+        "nbtorch/nn/loss_functions",
+        "nbtorch/nn/functional",
+    ),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),
 ]

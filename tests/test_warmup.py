@@ -41,8 +41,8 @@ def test_progress_is_told_before_each_step_and_at_the_end():
 
 def test_integers_concern_pooling_alone():
     told = []
-    warmup.compile_kernels([nbtorch.uint8], progress=lambda *step: told.append(step[2]))
-    assert set(told) == {"max_pool_forward uint8", ""}
+    warmup.compile_kernels([nbtorch.int64, nbtorch.uint8], progress=lambda *step: told.append(step[2]))
+    assert set(told) == {"max_pool_forward int64", "avg_pool_forward int64", ""}
 
 
 def test_the_second_time_compiles_nothing():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbtorch.kernels import geometry
@@ -22,15 +21,14 @@ from ..ops.norm import layer_norm as layer_norm
 from ..ops.norm import local_response_norm as local_response_norm
 from ..ops.norm import normalize as normalize
 from ..ops.norm import rms_norm as rms_norm
-from ..ops.operands import not_implemented, refuse_complex, require_same_device, require_tensor, to_dtype
-from ..ops.pad import ConstantPad, IndexedPad
-from ..ops.pool import MaxPool
+from ..ops.operands import not_implemented, require_same_device, require_tensor, to_dtype
 from ..ops.shape import broadcast_tensors
 from ..random import numpy_generator
 from ..tensor import Tensor, normalize_dim
+from .arguments import Sizes, extents, require_rank
 from .loss_functions import *  # noqa: F403
-
-Sizes = int | Sequence[int]
+from .padding import pad as pad
+from .pooling import *  # noqa: F403
 
 
 @activation.entry("RReLU", "lower={lower}, upper={upper}", in_place=True)
@@ -59,33 +57,6 @@ globals().update(activation.functions())
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any: ...
-
-
-def extents(operation: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
-    """Return an int, or a sequence of one or `rank` ints, as `rank` ints."""
-    if isinstance(value, bool) or (not isinstance(value, (int, Sequence, Tensor)) and not hasattr(value, "__index__")):
-        raise TypeError(f"{operation}(): argument '{argument}' must be an int or a tuple of {rank} ints, not {value!r}")
-    if hasattr(value, "__index__") and not (isinstance(value, Tensor) and value.ndim):
-        return (int(value),) * rank
-    values = tuple(value)
-    if any(isinstance(v, float) or not hasattr(v, "__index__") for v in values):
-        raise TypeError(f"{operation}(): argument '{argument}' must be a tuple of ints, but found {values!r}")
-    if len(values) == 1:
-        values *= rank
-    if len(values) != rank:
-        raise RuntimeError(f"{operation}: {argument} must be an int or a tuple of {rank} ints, got {values}")
-    return tuple(int(v) for v in values)
-
-
-def _require_rank(operation: str, input: Tensor, rank: int) -> bool:
-    """Check that an input is (N, C, *) or (C, *) with `rank` spatial dimensions; return whether it has a batch."""
-    require_tensor(operation, "input", input)
-    if input.ndim not in (rank + 1, rank + 2):
-        raise RuntimeError(
-            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {operation}, but got input of size:"
-            f" {list(input.shape)}"
-        )
-    return input.ndim == rank + 2
 
 
 def _require_conv_types(operation: str, input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -137,7 +108,7 @@ def _conv(
 ) -> Tensor:
     """Check the arguments of a convolution and run it; see `conv2d`."""
     name = f"conv{rank}d"
-    batched = _require_rank(name, input, rank)
+    batched = require_rank(name, input, rank)
     _require_conv_types(name, input, weight, bias)
     _require_weight(name, weight, rank, groups)
     x = input if batched else input.unsqueeze(0)
@@ -253,7 +224,7 @@ def _conv_transpose(
 ) -> Tensor:
     """Check the arguments of a transposed convolution and run it; see `conv_transpose2d`."""
     name = f"conv_transpose{rank}d"
-    batched = _require_rank(name, input, rank)
+    batched = require_rank(name, input, rank)
     _require_conv_types(name, input, weight, bias)
     _require_weight(name, weight, rank, groups)
     x = input if batched else input.unsqueeze(0)
@@ -333,203 +304,6 @@ def conv_transpose3d(
 ) -> Tensor:
     """Convolve volumes transposed, (N, C, D, H, W) or (C, D, H, W); arguments as for `conv_transpose2d`."""
     return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def _max_pool(
-    rank: int,
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any,
-    padding: Sizes,
-    dilation: Sizes,
-    ceil_mode: bool,
-) -> tuple[Tensor, Tensor]:
-    """Check the arguments of max pooling and run it; see `max_pool2d`."""
-    name = f"max_pool{rank}d"
-    batched = _require_rank(name, input, rank)
-    kernel = extents(name, "kernel_size", kernel_size, rank)
-    empty_stride = stride is None or (isinstance(stride, Sequence) and not stride)
-    strides = kernel if empty_stride else extents(name, "stride", stride, rank)
-    pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
-    if input.dtype is dtypes.bool:
-        raise RuntimeError(f'"{name}" not implemented for {input.dtype}: input must be numeric')
-    refuse_complex(name, input)
-    if any(n == 0 for n in input.shape[-rank - 1 :]):
-        raise RuntimeError(
-            f"{name}: Expected input's non-batch dimensions to have positive length,"
-            f" but input has a shape of {tuple(input.shape)}"
-        )
-    size = geometry.pool_output_size(name, input.shape[-rank:], kernel, strides, pads, dilations, ceil_mode)
-    node = MaxPool(kernel, strides, pads, dilations, size)
-    output, indices = node(input if batched else input.unsqueeze(0))
-    return (output, indices) if batched else (output.squeeze(0), indices.squeeze(0))
-
-
-def max_pool1d_with_indices(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Return the maxima and their indices for (N, C, L) or (C, L); arguments as for `max_pool2d`."""
-    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def max_pool2d_with_indices(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Return the maxima and their flat indices `h * W + w`, int64; arguments as for `max_pool2d`."""
-    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def max_pool3d_with_indices(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Return the maxima and their indices for (N, C, D, H, W) or (C, D, H, W); arguments as for `max_pool2d`."""
-    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def max_pool1d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Return the largest element of each window of (N, C, L) or (C, L); arguments as for `max_pool2d`."""
-    output, indices = _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode)
-    return (output, indices) if return_indices else output
-
-
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Return the largest element of each window.
-
-    Args:
-        input: (N, C, H, W) or (C, H, W); floating point or integers.
-        kernel_size: extents of the window, an int or (kH, kW).
-        stride: step of the window; by default `kernel_size`.
-        padding: border of negative infinity on both sides, at most half the kernel.
-        dilation: distance between the window's elements.
-        ceil_mode: whether windows may hang over the end.
-        return_indices: return the flat indices of the maxima as well; the first of equal elements, and NaN, wins.
-
-    Raises:
-        RuntimeError: a rank, size, stride or padding does not fit.
-    """
-    output, indices = _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode)
-    return (output, indices) if return_indices else output
-
-
-def max_pool3d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Any = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Return the largest element of each window of (N, C, D, H, W) or (C, D, H, W); arguments as for `max_pool2d`."""
-    output, indices = _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode)
-    return (output, indices) if return_indices else output
-
-
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
-    """Return a tensor with a border.
-
-    Args:
-        input: of any shape; for the modes other than `"constant"` (N, C, *) or (C, *) with 1 to 3 spatial dimensions.
-        pad: widths (before, after) of the last dimension, then of the one before it, and so on; a negative width
-            crops.
-        mode: `"constant"`, `"reflect"`, `"replicate"` or `"circular"`.
-        value: what a constant border holds; 0 by default.
-
-    Raises:
-        RuntimeError, ValueError: a width or the rank does not fit the mode.
-    """
-    require_tensor("pad", "input", input)
-    widths = [int(w) for w in pad]
-    if len(widths) % 2:
-        raise RuntimeError(f"Padding length must be divisible by 2, got pad={tuple(widths)}")
-    count = len(widths) // 2
-    if count > input.ndim:
-        raise RuntimeError(
-            f"Padding length should be less than or equal to two times the input dimension but got padding length"
-            f" {len(widths)} and input of dimension {input.ndim}"
-        )
-    pairs = tuple((widths[2 * i], widths[2 * i + 1]) for i in reversed(range(count)))
-    if mode == "constant":
-        return _constant_pad(input, pairs, 0 if value is None else value)
-    if mode not in ("reflect", "replicate", "circular"):
-        raise NotImplementedError(
-            f"Unrecognised padding mode {mode}: expected constant, reflect, replicate or circular"
-        )
-    if value is not None and value != 0:
-        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if not 1 <= count <= 3 or input.ndim not in (count + 1, count + 2):
-        raise NotImplementedError(
-            f"pad: mode {mode!r} pads the last 1, 2 or 3 dimensions of an input with one or two more; got"
-            f" pad={tuple(widths)} for an input of shape {tuple(input.shape)}"
-        )
-    _check_indexed_pad(input, pairs, mode)
-    return IndexedPad(mode, pairs)(input)
-
-
-def _constant_pad(input: Tensor, pairs: tuple[tuple[int, int], ...], value: Any) -> Tensor:
-    lead = input.ndim - len(pairs)
-    for axis, (before, after) in enumerate(pairs, lead):
-        extent = input.shape[axis]
-        if extent + before + after < 0:
-            raise RuntimeError(
-                f"The input size {extent}, plus negative padding {before} and {after} resulted in a negative output"
-                f" size, which is invalid. Check dimension {axis} of your input."
-            )
-    return ConstantPad(pairs, value)(input) if pairs else input.clone()
-
-
-def _check_indexed_pad(input: Tensor, pairs: tuple[tuple[int, int], ...], mode: str) -> None:
-    lead = input.ndim - len(pairs)
-    for axis, (before, after) in enumerate(pairs, lead):
-        extent = input.shape[axis]
-        if mode == "reflect" and max(before, after) >= extent:
-            raise RuntimeError(
-                "Padding size should be less than the corresponding input dimension, but got: padding"
-                f" ({before}, {after}) at dimension {axis} of input {list(input.shape)}"
-            )
-        if mode == "circular" and max(before, after) > extent:
-            raise RuntimeError(
-                f"Padding value causes wrapping around more than once: got padding ({before}, {after}) at dimension"
-                f" {axis} of input {list(input.shape)}"
-            )
-        if extent == 0 or extent + before + after < 1:
-            raise RuntimeError(
-                f"pad: dimension {axis} of input {list(input.shape)} with padding ({before}, {after}) would be empty"
-            )
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Max pooling of any rank."""
+"""Poolings that pick maxima: max, adaptive max and fractional max pooling, of any rank."""
 
 from __future__ import annotations
 
@@ -8,37 +8,84 @@ import numpy as np
 
 from ..autograd.graph import Node
 from ..device import allocate, kernels_for
+from ..device import device as Device
 from ..tensor import Tensor
 from .conv import Extents, triple, volumetric
+from .unpool import Gather
+
+
+class SlidingWindows:
+    """Windows of max pooling: where the kernels look for a maximum."""
+
+    def __init__(self, kernel_size: Extents, stride: Extents, padding: Extents, dilation: Extents) -> None:
+        self.arguments = triple(kernel_size, 1), triple(stride, 1), triple(padding, 0), triple(dilation, 1)
+
+    def pick(self, where: Device, x: Any, output: Any, indices: Any) -> None:
+        """Write maxima and their indices."""
+        kernels_for(where, "pool").max_pool_forward(x, *self.arguments, output, indices)
+
+    def add_up(self, where: Device, grad: Any, indices: Any, grad_input: Any) -> None:
+        """Add gradients up where the maxima were."""
+        kernels_for(where, "pool").max_pool_backward(grad, indices, *self.arguments, grad_input)
+
+
+class AdaptiveRegions:
+    """Regions of adaptive max pooling."""
+
+    def pick(self, where: Device, x: Any, output: Any, indices: Any) -> None:
+        """Write maxima and their indices."""
+        kernels_for(where, "adaptive_pool").adaptive_max_pool_forward(x, output, indices)
+
+    def add_up(self, where: Device, grad: Any, indices: Any, grad_input: Any) -> None:
+        """Add gradients up where the maxima were."""
+        kernels_for(where, "adaptive_pool").adaptive_max_pool_backward(grad, indices, grad_input)
+
+
+class FractionalWindows:
+    """Windows of fractional max pooling; `starts` says for each dimension where those of each plane begin."""
+
+    def __init__(self, kernel_size: Extents, starts: tuple[Any, ...]) -> None:
+        zeros = starts[0][:, :1] * 0
+        self.arguments = triple(kernel_size, 1), (zeros,) * (3 - len(starts)) + starts
+
+    def pick(self, where: Device, x: Any, output: Any, indices: Any) -> None:
+        """Write maxima and their indices."""
+        kernels_for(where, "fractional_pool").fractional_max_pool_forward(x, *self.arguments, output, indices)
+
+    def add_up(self, where: Device, grad: Any, indices: Any, grad_input: Any) -> None:
+        """Add gradients up where the maxima were."""
+        kernels_for(where, "fractional_pool").fractional_max_pool_backward(grad, indices, *self.arguments, grad_input)
+
+
+Windows = SlidingWindows | AdaptiveRegions | FractionalWindows
+
+
+def _of_one_integer_type(x: Any) -> Any:
+    """Return integers in 64 bits, and other numbers as they are: compiling kernels for every type takes too long."""
+    return x.astype(np.int64, copy=False) if x.dtype.kind in "iu" else x
 
 
 class MaxPool(Node):
     """The largest element of each window of `input (N, C, *)`, and its flat index among the input's positions."""
 
     saves_outputs = (1,)
+    fresh_gradients = True
     in_float32 = True
 
-    def __init__(
-        self, kernel_size: Extents, stride: Extents, padding: Extents, dilation: Extents, output_size: Extents
-    ) -> None:
-        self.windows = triple(kernel_size, 1), triple(stride, 1), triple(padding, 0), triple(dilation, 1)
-        self.output_size = output_size
-        self.name = f"MaxPool{len(kernel_size)}DWithIndicesBackward0"
+    def __init__(self, name: str, windows: Windows, output_size: Extents) -> None:
+        self.name, self.windows, self.output_size = name, windows, output_size
 
     def forward(self, x: Any) -> Any:
-        self.shape = x.shape
+        dtype, self.shape = x.dtype, x.shape
+        x = _of_one_integer_type(x)
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
         indices = allocate(output.shape, np.dtype(np.int64), self.where)
-        kernels_for(self.where, "pool").max_pool_forward(
-            volumetric(x, self.where),
-            *self.windows,
-            volumetric(output, self.where),
-            volumetric(indices, self.where),
-        )
-        return output, indices
+        arrays = [volumetric(array, self.where) for array in (x, output, indices)]
+        self.windows.pick(self.where, *arrays)
+        return output.astype(dtype, copy=False), indices
 
     def backward(self, grad: Tensor, grad_indices: Any) -> Tensor:
-        return MaxPoolGrad(self)(grad, self.saved_tensor.detach())
+        return MaxPoolGrad(self.name, self.windows, self.shape)(grad, self.saved_tensor.detach())
 
 
 class MaxPoolGrad(Node):
@@ -48,40 +95,32 @@ class MaxPoolGrad(Node):
     saves_inputs = (1,)
     in_float32 = True
 
-    def __init__(self, pooling: MaxPool | MaxPoolGrad) -> None:
-        self.windows, self.shape = pooling.windows, pooling.shape
-        self.name = pooling.name.replace("Backward0", "BackwardBackward0")
+    def __init__(self, name: str, windows: Windows, shape: tuple[int, ...]) -> None:
+        self.name = name.replace("Backward0", "BackwardBackward0")
+        self.windows, self.shape = windows, shape
 
     def forward(self, grad: Any, indices: Any) -> Any:
         grad_input = allocate(self.shape, grad.dtype, self.where)
-        kernels_for(self.where, "pool").max_pool_backward(
-            volumetric(grad, self.where),
-            volumetric(indices, self.where),
-            *self.windows,
-            volumetric(grad_input, self.where),
-        )
+        arrays = [volumetric(array, self.where) for array in (grad, indices, grad_input)]
+        self.windows.add_up(self.where, *arrays)
         return grad_input
 
     def backward(self, grad: Tensor) -> Any:
-        return MaxPoolGather(self)(grad, self.saved_tensor), None
+        return Gather()(grad, self.saved_tensor), None
 
 
-class MaxPoolGather(Node):
-    """The elements at the indices of a max pooling: what its second derivative needs."""
+class MaxPoolValues(Node):
+    """Max pooling where nobody wants indices, gradients included; nothing but values is written."""
 
-    name = "GatherBackward0"
-    saves_inputs = (1,)
     in_float32 = True
 
-    def __init__(self, pooling: MaxPoolGrad) -> None:
-        self.pooling = pooling
+    def __init__(self, windows: SlidingWindows, output_size: Extents) -> None:
+        self.windows, self.output_size = windows, output_size
 
-    def forward(self, x: Any, indices: Any) -> Any:
-        output = allocate(indices.shape, x.dtype, self.where)
-        kernels_for(self.where, "pool").max_pool_gather(
-            volumetric(x, self.where), volumetric(indices, self.where), volumetric(output, self.where)
-        )
-        return output
-
-    def backward(self, grad: Tensor) -> Any:
-        return MaxPoolGrad(self.pooling)(grad, self.saved_tensor), None
+    def forward(self, x: Any) -> Any:
+        dtype = x.dtype
+        x = _of_one_integer_type(x)
+        output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
+        nothing = allocate((0, 0, 0, 0, 0), np.dtype(np.int64), self.where)
+        self.windows.pick(self.where, volumetric(x, self.where), volumetric(output, self.where), nothing)
+        return output.astype(dtype, copy=False)

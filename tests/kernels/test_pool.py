@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbtorch.kernels import geometry
-from nbtorch.kernels.cpu import pool
+from nbtorch.kernels.cpu import pool, unpool
 
 WINDOWS = {
     # name: (input shape, kernel_size, stride, padding, dilation)
@@ -23,7 +23,7 @@ WINDOWS = {
     "one window": ((1, 1, 1, 3, 3), (1, 3, 3), (1, 3, 3), (0, 0, 0), (1, 1, 1)),
     "many planes": ((8, 40, 1, 16, 16), (1, 3, 3), (1, 2, 2), (0, 1, 1), (1, 1, 1)),
 }
-DTYPES = ["float32", "float64", "uint8", "int8", "int16", "int32", "int64"]
+DTYPES = ["float32", "float64", "int64"]
 
 
 def output_shape(shape, kernel_size, stride, padding, dilation, ceil_mode=False):
@@ -136,7 +136,7 @@ def test_a_window_that_meets_nothing_gets_no_gradient():
     assert output.reshape(-1).tolist() == [-np.inf, -np.inf] and indices.reshape(-1).tolist() == [-1, -1]
     assert backward(np.ones_like(output), indices, x.shape, *window).reshape(-1).tolist() == [0]
     gathered = np.full_like(output, 77)
-    pool.max_pool_gather(x, indices, gathered)
+    unpool.max_unpool_backward(x, indices, gathered)
     assert gathered.reshape(-1).tolist() == [0, 0]
 
 
@@ -146,7 +146,7 @@ def test_gather_reads_what_the_indices_name(shape):
     x = np.random.default_rng(0).standard_normal(shape)
     output, indices = forward(x, *window)
     gathered = np.full_like(output, 77)
-    pool.max_pool_gather(x, indices, gathered)
+    unpool.max_unpool_backward(x, indices, gathered)
     np.testing.assert_array_equal(gathered, output)
 
 
@@ -155,7 +155,7 @@ def test_empty_batches_and_channels(shape):
     window = (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1)
     output, indices = forward(np.zeros(shape, np.float32), *window)
     backward(output, indices, shape, *window)
-    pool.max_pool_gather(np.zeros(shape, np.float32), indices, output)
+    unpool.max_unpool_backward(np.zeros(shape, np.float32), indices, output)
     assert output.shape == (*shape[:2], 1, 3, 3)
 
 

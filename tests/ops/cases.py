@@ -4,6 +4,7 @@ A case's `run` takes the library (nbtorch or torch) and the input tensors, so th
 test and its reference. Adding an operation adds rows here; nothing else needs to know.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from . import (
     cases_scatter,
     cases_sorting,
 )
-from .case import EVERYTHING, FLOATS, NUMBERS, Case, Input, of
+from .case import ALL_FLOATS, EVERYTHING, FLOATS, NUMBERS, Case, Input, of
 
 
 def _pairs() -> list[Case]:
@@ -328,44 +329,130 @@ def _convolutions() -> list[Case]:
 
 
 def _pooling() -> list[Case]:
-    rows: list[tuple[int, tuple[int, ...], dict[str, Any]]] = [
-        (1, (2, 3, 9), {"kernel_size": 2}),
-        (1, (2, 2, 10), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
-        (2, (2, 2, 6, 6), {"kernel_size": 2}),
-        (2, (1, 2, 7, 8), {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
-        (2, (1, 2, 7, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
-        (2, (1, 2, 9, 8), {"kernel_size": 2, "dilation": 3}),
-        (2, (2, 6, 5), {"kernel_size": 2, "stride": 1}),
-        (2, (1, 1, 5, 5), {"kernel_size": 5}),
-        (3, (1, 2, 4, 5, 4), {"kernel_size": 2, "stride": (2, 1, 2)}),
-        (3, (1, 1, 5, 5, 5), {"kernel_size": 3, "padding": 1, "stride": 2}),
+    """Every option of every family, in the three ranks."""
+    infinity = float("inf")
+    rows: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
+        ("max_pool1d", (2, 3, 9), {"kernel_size": 2}),
+        ("max_pool1d", (2, 2, 10), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+        ("max_pool2d", (2, 2, 6, 6), {"kernel_size": 2}),
+        ("max_pool2d", (1, 2, 7, 8), {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
+        ("max_pool2d", (1, 2, 7, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+        ("max_pool2d", (1, 2, 9, 8), {"kernel_size": 2, "dilation": 3}),
+        ("max_pool2d", (2, 6, 5), {"kernel_size": 2, "stride": 1}),
+        ("max_pool2d", (1, 1, 5, 5), {"kernel_size": 5}),
+        ("max_pool3d", (1, 2, 4, 5, 4), {"kernel_size": 2, "stride": (2, 1, 2)}),
+        ("max_pool3d", (1, 1, 5, 5, 5), {"kernel_size": 3, "padding": 1, "stride": 2}),
+        ("avg_pool1d", (2, 2, 9), {"kernel_size": 4, "stride": 2, "padding": 2, "ceil_mode": True}),
+        ("avg_pool2d", (2, 2, 6, 6), {"kernel_size": 2}),
+        ("avg_pool2d", (1, 2, 7, 8), {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
+        ("avg_pool2d", (1, 2, 7, 6), {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
+        ("avg_pool2d", (2, 5, 6), {"kernel_size": 3, "ceil_mode": True, "divisor_override": 5}),
+        ("avg_pool3d", (1, 2, 4, 5, 4), {"kernel_size": 2, "stride": (2, 1, 3), "padding": (1, 0, 1)}),
+        ("lp_pool1d", (2, 2, 9), {"norm_type": 1, "kernel_size": 3, "stride": 2}),
+        ("lp_pool2d", (1, 2, 6, 7), {"norm_type": 2, "kernel_size": (2, 3), "ceil_mode": True}),
+        ("lp_pool2d", (1, 2, 6, 6), {"norm_type": 3.0, "kernel_size": 3, "stride": 1}),
+        ("lp_pool2d", (2, 5, 4), {"norm_type": 1.5, "kernel_size": 2}),
+        ("lp_pool2d", (1, 2, 5, 4), {"norm_type": infinity, "kernel_size": 2, "ceil_mode": True}),
+        ("lp_pool3d", (1, 2, 4, 5, 4), {"norm_type": 2.5, "kernel_size": 2, "stride": (2, 1, 2)}),
+        ("adaptive_avg_pool1d", (2, 2, 9), {"output_size": 4}),
+        ("adaptive_avg_pool2d", (2, 2, 5, 7), {"output_size": 1}),
+        ("adaptive_avg_pool2d", (1, 2, 5, 7), {"output_size": (None, 3)}),
+        ("adaptive_avg_pool2d", (2, 3, 4), {"output_size": (7, 6)}),
+        ("adaptive_avg_pool3d", (1, 2, 4, 3, 5), {"output_size": (3, 2, 2)}),
+        ("adaptive_max_pool1d", (2, 2, 9), {"output_size": 4}),
+        ("adaptive_max_pool2d", (2, 2, 5, 7), {"output_size": 1}),
+        ("adaptive_max_pool2d", (1, 2, 5, 7), {"output_size": (3, None)}),
+        ("adaptive_max_pool2d", (2, 3, 4), {"output_size": (5, 3)}),
+        ("adaptive_max_pool3d", (1, 2, 4, 3, 5), {"output_size": (3, 2, 2)}),
     ]
     cases = []
-    for rank, shape, options in rows:
+    for function, shape, options in rows:
         label = ",".join(f"{k}={v}" for k, v in options.items()).replace(" ", "")
+        picks, rank = "max" in function, int(function[-2])
         cases.append(
             Case(
-                f"max_pool{rank}d-{'x'.join(map(str, shape))}-{label}",
-                _functional(f"max_pool{rank}d", return_indices=True, **options),
-                (Input(shape, "distinct"),),
-                dtypes=(*FLOATS, "int32") if rank == 2 else FLOATS,
+                f"{function}-{'x'.join(map(str, shape))}-{label}",
+                _functional(function, **options, **({"return_indices": True} if picks else {})),
+                (Input(shape, "positive" if function.startswith("lp") else "distinct"),),
+                dtypes=_pooled_types(function),
                 batched=len(shape) == rank + 2,
+                tolerance=8,
                 kernel=True,
             )
         )
-    return cases
+    return cases + _unpooling()
+
+
+def _pooled_types(function: str) -> tuple[str, ...]:
+    if function == "max_pool2d":
+        return (*ALL_FLOATS, "int32")
+    if function == "avg_pool2d":
+        return (*ALL_FLOATS, "int64")
+    return ALL_FLOATS if function in ("lp_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d") else FLOATS
+
+
+def _unpooling() -> list[Case]:
+    """Fractional pooling, whose windows follow from samples, and unpooling, which takes indices."""
+    samples = [of(2, 2, rank, kind="factor") for rank in (2, 3)]
+
+    def fractional(rank: int, **options: Any) -> Callable[..., Any]:
+        def run(t: Any, x: Any, drawn: Any) -> Any:
+            pool = getattr(t.nn.functional, f"fractional_max_pool{rank}d")
+            return pool(x, return_indices=True, _random_samples=(drawn - 0.5) / 2, **options)
+
+        return run
+
+    def unpooled(name: str, shape: tuple[int, ...], **options: Any) -> Case:
+        def run(t: Any, x: Any) -> Any:
+            count = math.prod(x.shape[-rank:])
+            places = (t.arange(count) * 5 % (13 if count > 8 else 8)).reshape(x.shape[-rank:]).expand(x.shape)
+            return getattr(t.nn.functional, f"max_unpool{rank}d")(x, places, **options)
+
+        rank = int(name[-2])
+        return Case(name, run, (of(*shape),), batched=len(shape) == rank + 2, kernel=True)
+
+    image, volume = Input((2, 2, 7, 8), "distinct"), Input((2, 2, 5, 4, 6), "distinct")
+    return [
+        Case("fractional-2d", fractional(2, kernel_size=2, output_size=(4, 5)), (image, samples[0]), kernel=True),
+        Case(
+            "fractional-ratio", fractional(2, kernel_size=3, output_ratio=(0.5, 0.6)), (image, samples[0]), kernel=True
+        ),
+        Case("fractional-3d", fractional(3, kernel_size=(2, 1, 3), output_size=2), (volume, samples[1]), kernel=True),
+        unpooled("unpool1d", (2, 3, 4), kernel_size=2),
+        unpooled("unpool2d", (2, 3, 3, 3), kernel_size=(2, 3), stride=2, padding=(1, 0), output_size=(5, 7)),
+        unpooled("unpool3d", (2, 2, 2, 3), kernel_size=2),
+    ]
 
 
 def _padding() -> list[Case]:
     image = of(2, 3, 4, 5)
+    rows: list[tuple[str, Input, dict[str, Any]]] = [
+        ("constant", image, {"pad": (1, 2, 0, 3), "value": 0.5}),
+        ("crop", image, {"pad": (-1, 2, 1, -2)}),
+        ("constant-4d", image, {"pad": (1, 0, 0, 1, 2, 0, 0, 1)}),
+        ("constant-1d", of(4), {"pad": (2, 3), "value": -1.0}),
+        ("reflect", image, {"pad": (1, 2, 3, 0), "mode": "reflect"}),
+        ("reflect-crop", image, {"pad": (-1, 2, 2, -2), "mode": "reflect"}),
+        ("replicate", image, {"pad": (6, 2, 1, 5), "mode": "replicate"}),
+        ("replicate-crop", image, {"pad": (-6, 3, 1, -1), "mode": "replicate"}),
+        ("circular", image, {"pad": (5, 2, 1, 4), "mode": "circular"}),
+        ("circular-crop", image, {"pad": (2, -1, -1, 1), "mode": "circular"}),
+        ("reflect-1d", of(2, 3, 5), {"pad": (2, 1), "mode": "reflect"}),
+        ("reflect-3d", of(1, 2, 3, 2, 3), {"pad": (1, 2, 1, 0, 0, 2), "mode": "reflect"}),
+        ("replicate-3d", of(2, 3, 2, 3), {"pad": (1, 2, 4, 0, 0, 3), "mode": "replicate"}),
+        ("circular-3d", of(1, 2, 3, 2, 3), {"pad": (1, 1, 2, 0, 0, 1), "mode": "circular"}),
+    ]
     return [
-        Case("pad-constant", _functional("pad", pad=(1, 2, 0, 3), value=0.5), (image,)),
-        Case("pad-crop", _functional("pad", pad=(-1, 2, 1, -2)), (image,)),
-        Case("pad-reflect", _functional("pad", pad=(1, 2, 3, 0), mode="reflect"), (image,), tolerance=2),
-        Case("pad-replicate", _functional("pad", pad=(6, 2, 1, 5), mode="replicate"), (image,), tolerance=2),
-        Case("pad-circular", _functional("pad", pad=(5, 2, 1, 4), mode="circular"), (image,), tolerance=2),
-        Case("pad-reflect-1d", _functional("pad", pad=(2, 1), mode="reflect"), (of(2, 3, 5),)),
-        Case("pad-circular-3d", _functional("pad", pad=(1, 1, 2, 0, 0, 1), mode="circular"), (of(1, 2, 3, 2, 3),)),
+        Case(
+            f"pad-{name}",
+            _functional("pad", **options),
+            (tensor,),
+            dtypes=(*ALL_FLOATS, "int64", "uint8") if name in ("constant", "reflect", "circular") else FLOATS,
+            batched=name not in ("constant-1d", "replicate-3d"),
+            tolerance=2,
+            kernel=True,
+        )
+        for name, tensor, options in rows
     ]
 
 
