@@ -21,6 +21,8 @@ from .autograd import enable_grad as enable_grad
 from .autograd import inference_mode as inference_mode
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
+from .autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from .autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled
 from .autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from .autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from .creation import (
@@ -29,23 +31,31 @@ from .creation import (
     asarray,
     empty,
     empty_like,
+    empty_permuted,
+    empty_strided,
     eye,
     from_numpy,
+    frombuffer,
     full,
     full_like,
     linspace,
     logspace,
     ones,
     ones_like,
-    range,
     scalar_tensor,
     tensor,
     zeros,
     zeros_like,
 )
+from .creation import closed_range as range
 from .device import device, set_default_device
 from .dtypes import (
+    bfloat16,
     bool,
+    cdouble,
+    cfloat,
+    complex64,
+    complex128,
     double,
     dtype,
     float,
@@ -64,7 +74,34 @@ from .dtypes import (
     set_default_dtype,
     short,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
+from .exchange import from_dlpack, to_dlpack
+from .layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
+from .legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    set_default_tensor_type,
+)
+from .limits import finfo, iinfo
 from .ops.arithmetic import (
     add,
     allclose,
@@ -82,7 +119,6 @@ from .ops.arithmetic import (
     floor_divide,
     ge,
     gt,
-    is_nonzero,
     is_same_size,
     isclose,
     isfinite,
@@ -139,6 +175,22 @@ from .ops.binary import (
     nextafter,
     not_equal,
 )
+from .ops.complex import (
+    angle,
+    complex,
+    conj,
+    conj_physical,
+    imag,
+    is_conj,
+    is_neg,
+    polar,
+    real,
+    resolve_conj,
+    resolve_neg,
+    view_as_complex,
+    view_as_real,
+)
+from .ops.conversion import can_cast, is_complex, is_floating_point, is_nonzero, is_signed, is_tensor, result_type
 from .ops.copies import (
     alias_copy,
     as_strided_copy,
@@ -446,14 +498,18 @@ from .printing import set_printoptions
 from .random import (
     Generator,
     bernoulli,
+    binomial,
     default_generator,
     get_rng_state,
     initial_seed,
     manual_seed,
+    multinomial,
     normal,
+    poisson,
     rand,
     rand_like,
     randint,
+    randint_like,
     randn,
     randn_like,
     randperm,
@@ -462,12 +518,16 @@ from .random import (
 )
 from .serialization import load as load
 from .serialization import save as save
-from .tensor import Size, Tensor
+from .storage import TypedStorage, UntypedStorage, is_storage
+from .tensor import Size, Tensor, is_inference
 
+from . import fft as fft  # isort: skip
 from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
 from . import optim as optim  # isort: skip
+from . import func as func  # isort: skip
+from . import utils as utils  # isort: skip
 from . import functions as _functions  # isort: skip
 
 _functions.publish(globals(), _functions.WITH_OUT)

@@ -67,7 +67,9 @@ def set_printoptions(
 
 def _element_formatter(values: np.ndarray) -> tuple[Callable[[Any], str], int]:
     """Return a function that prints one element, and the width that it pads to."""
-    if values.dtype.kind == "b" or values.dtype.kind in "iu":
+    if values.dtype.kind == "c":
+        return _complex_formatter(values)
+    if values.dtype.kind == "b" or values.dtype.kind in dtypes.INTEGER:
         width = max((len(str(v)) for v in values.ravel().tolist()), default=1)
         return (lambda v: f"{v!s:>{width}}"), width
     return _float_formatter(values)
@@ -88,6 +90,17 @@ def _float_formatter(values: np.ndarray) -> tuple[Callable[[Any], str], int]:
     integral = not scientific and bool((flat == np.ceil(flat)).all())
     width = max(len(_float_text(v, precision, scientific, integral)) for v in flat.tolist())
     return (lambda v: f"{_float_text(v, precision, scientific, integral):>{width}}"), width
+
+
+def _complex_formatter(values: np.ndarray) -> tuple[Callable[[Any], str], int]:
+    """Choose notation and width of real and imaginary parts each by themselves; the signs of the latter join them."""
+    (real, real_width), (imag, imag_width) = (_float_formatter(part) for part in (values.real, values.imag))
+
+    def text(value: Any) -> str:
+        second = imag(value.imag).lstrip()
+        return f"{real(value.real)}{second if second[0] in '+-' else '+' + second}j"
+
+    return text, real_width + imag_width + 1
 
 
 def _float_text(value: float, precision: int, scientific: bool, integral: bool) -> str:
@@ -139,13 +152,13 @@ def _values_text(values: np.ndarray, indent: int) -> str:
         return "[]"
     summarise = values.size > _options.threshold
     shown = _summarised(values) if summarise else values
-    if shown.dtype == np.float16:
+    if shown.dtype.char in dtypes.HALF_CHARS:
         shown, values = shown.astype(np.float32), values.astype(np.float32)
     text, width = _element_formatter(shown)
     return _nested_text(values, indent, summarise, text, width)
 
 
-def tensor_text(tensor: Tensor, prefix: str = "tensor(") -> str:
+def tensor_text(tensor: Tensor, prefix: str) -> str:
     """Return `tensor(...)` with the values, and whatever a reader could not guess: device, size, type, gradient."""
     indent = len(prefix)
     suffixes = []
@@ -153,7 +166,12 @@ def tensor_text(tensor: Tensor, prefix: str = "tensor(") -> str:
         suffixes.append(f"device='{tensor.device}'")
     array = tensor._array
     values = array if isinstance(array, np.ndarray) else array.get()
-    expected = tensor.dtype in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool)
+    expected = tensor.dtype in (
+        dtypes.get_default_dtype(),
+        dtypes.default_complex_dtype(),
+        dtypes.int64,
+        dtypes.bool,
+    )
     if values.size == 0:
         if values.ndim != 1:
             suffixes.append(f"size={tuple(values.shape)}")
@@ -188,9 +206,9 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
 
 @method
 def __repr__(self: Tensor) -> str:
-    return tensor_text(self)
+    return tensor_text(self, "tensor(" if self._plain_results or type(self) is Tensor else f"{type(self).__name__}(")
 
 
 @method
 def __str__(self: Tensor) -> str:
-    return tensor_text(self)
+    return repr(self)

@@ -13,6 +13,7 @@ import io
 import os
 import pickle
 import pickletools
+import re
 import struct
 import sys
 import zipfile
@@ -36,14 +37,19 @@ STORAGE_CLASSES = {
     "ShortStorage": dtypes.int16,
     "IntStorage": dtypes.int32,
     "LongStorage": dtypes.int64,
+    "BFloat16Storage": dtypes.bfloat16,
     "HalfStorage": dtypes.float16,
     "FloatStorage": dtypes.float32,
     "DoubleStorage": dtypes.float64,
+    "ComplexFloatStorage": dtypes.complex64,
+    "ComplexDoubleStorage": dtypes.complex128,
 }
 """PyTorch's names for memory that holds elements of one type."""
 
 ALIGNMENT = 64
 """Storages begin at multiples of this many bytes in a file, so that it can be mapped into memory."""
+
+_TYPE_NAME = r"(complex|float|q?u?int|bits)\d"
 
 _CLASS_NAMES = {dtype: name for name, dtype in STORAGE_CLASSES.items()}
 
@@ -329,16 +335,23 @@ class _Writer:
 
     def _write_values(self, tensor: Tensor, requires_grad: bool, where: str) -> None:
         number, count, offset = self._storages.place(tensor)
-        self._global("torch._utils", "_rebuild_tensor_v2")
+        named = tensor.dtype in _CLASS_NAMES  # else the storage is one of bytes, and the type follows by itself
+        self._global("torch._utils", f"_rebuild_tensor_v{2 if named else 3}")
         self._out += pickle.MARK + pickle.MARK
         self._write_plain("storage", where)
-        self._global("torch", _CLASS_NAMES[tensor.dtype])
+        if named:
+            self._global("torch", _CLASS_NAMES[tensor.dtype])
+        else:
+            self._global("torch.storage", "UntypedStorage")
+            count *= tensor.element_size()
         for value in (str(number), str(tensor.device), count):
             self._write_plain(value, where)
         self._out += pickle.TUPLE + pickle.BINPERSID
         for part in (offset, tuple(tensor.shape), tensor.stride(), requires_grad):
             self._write_plain(part, where)
         self._call("collections", "OrderedDict", (), where)
+        if not named:
+            self._global("torch", tensor.dtype.name)
         self._out += pickle.TUPLE + pickle.REDUCE
 
 
@@ -486,6 +499,7 @@ class _Reader:
             "torch.Size": _size,
             "torch.device": _device,
             "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+            "torch._utils._rebuild_tensor_v3": _rebuild_tensor_of_bytes,
             "torch._utils._rebuild_parameter": _rebuild_parameter,
         }
         self._stack: list[Any] = []
@@ -589,11 +603,13 @@ class _Reader:
         name = f"{module}.{attribute}"
         if name in self._builders:
             return _Builder(self._builders[name])
+        if name == "torch.storage.UntypedStorage":
+            return dtypes.uint8
         if module == "torch" and attribute in STORAGE_CLASSES:
             return STORAGE_CLASSES[attribute]
         if module == "torch" and isinstance(getattr(dtypes, attribute, None), dtypes.dtype):
             return getattr(dtypes, attribute)
-        if module == "torch" and attribute.endswith("Storage"):
+        if module == "torch" and (attribute.endswith("Storage") or re.match(_TYPE_NAME, attribute)):
             raise pickle.UnpicklingError(
                 f"load: the file holds a {name}, a type of elements that nbtorch does not have; it has"
                 f" {', '.join(d.name for d in dtypes.ALL)}"
@@ -697,6 +713,22 @@ def _rebuild_tensor(
     view = array_module(where).lib.stride_tricks.as_strided(array[start:], shape, tuple([s * item for s in steps]))
     tensor = Tensor._wrap(view, where)
     return tensor.requires_grad_() if requires_grad is True else tensor
+
+
+def _rebuild_tensor_of_bytes(
+    storage: Any,
+    offset: int,
+    size: Any,
+    stride: Any,
+    requires_grad: bool,
+    hooks: Any,
+    dtype: dtypes.dtype,
+    metadata: Any = None,
+) -> Tensor:
+    """Return a tensor whose storage has no type of its own: PyTorch's way for the types that came late."""
+    memory = _of_type(storage, _Storage)
+    elements = memory.array.view(_of_type(dtype, dtypes.dtype).numpy)
+    return _rebuild_tensor(_Storage(elements, memory.device), offset, size, stride, requires_grad, hooks, metadata)
 
 
 def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Parameter:

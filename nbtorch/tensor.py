@@ -6,25 +6,37 @@ What can be *done* with tensors lives in `nbtorch.ops`; each operation installs 
 
 from __future__ import annotations
 
+import functools
+import operator
+import warnings
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from . import dtypes
 from .autograd import engine
-from .autograd.grad_mode import enable_grad, state
-from .autograd.graph import Edge, Node
+from .autograd.grad_mode import enable_grad, observers, state
+from .autograd.graph import Edge, Node, edge_of
 from .device import CPU, allocate, array_module, as_device, pool
 from .device import device as Device
 from .hooks import Hooks, RemovableHandle, add_hook
+from .layout import address, element_strides, is_contiguous_in, require_memory_format
 from .quiet import quietly
 from .spelling import respelled
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ndarray = np.ndarray
 _cpu = CPU
+
+
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
+_OPERATORS = frozenset(
+    [f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r")]
+    + [f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert", "getitem", "iter")]
+)
 
 
 class Size(tuple):
@@ -50,6 +62,38 @@ class Size(tuple):
         return Size(tuple.__add__(self, tuple(other)))
 
 
+class _NoCounter(list):
+    """Stands for the version counter that tensors made in `inference_mode` do not have."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise RuntimeError("Inference tensors do not track version counter.")
+
+
+INFERENCE = _NoCounter()
+
+_CLARIFY = (
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both"
+    " the view and the inplace either both inside the {} block (if you don't want the inplace to be tracked) or both"
+    " outside (if you want the inplace to be tracked)."
+)
+_FORBIDDEN = {  # the mode in which a view was made, if that is the reason, and the reason
+    "no_grad": ("no_grad mode", _CLARIFY.format("no_grad")),
+    "inference": ("inference mode", _CLARIFY.format("inference_mode")),
+    "several": (
+        "",
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output"
+        " views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    ),
+    "function": (
+        "",
+        "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic"
+        " to handle view+inplace would override the custom backward associated with the custom Function, leading to"
+        " incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom"
+        " Function.",
+    ),
+}
+
+
 class Tensor:
     """A multi-dimensional array that remembers how it was computed.
 
@@ -66,31 +110,46 @@ class Tensor:
     _output_nr = 0
     _grad: Tensor | None = None
     _counter: list[int] | None = None  # how often the memory was changed in place; shared by all views of it
+    _memory: Any = None  # the array that the memory belongs to, where it is neither this tensor's nor its base's
     _base: Tensor | None = None  # the tensor that this one is a view of
     _view: tuple[Node, ...] = ()  # the operations that lead from the base to this view
     _view_version = 0  # the base's version when this view's place in the graph was found
+    _forbidden: str | None = None  # why autograd cannot follow in-place changes of this view, a key of `_FORBIDDEN`
     _hooks: Hooks | None = None
     _post_accumulate_hooks: Hooks | None = None
+    _accumulate_pre_hooks: Hooks | None = None  # those of the `AccumulateGrad` that stands for this leaf
+    _accumulate_hooks: Hooks | None = None
+    _accumulator: Any = None  # a weak reference to it
     _retains_grad = False
+    _grad_dtype: dtypes.dtype | str | None = None  # None: this tensor's own, "any": whatever comes
+    _plain_results = False  # whether the methods of a subclass return plain tensors
 
     __array_priority__ = 1000  # NumPy's operators defer to ours
     __hash__ = object.__hash__
 
+    def __init_subclass__(cls, plain_results: bool | None = None, **kwargs: Any) -> None:
+        """Let the methods of a subclass return tensors of its class, unless it wants plain ones.
+
+        As this wraps the methods, tensors that are no subclass pay nothing for it.
+        """
+        super().__init_subclass__(**kwargs)
+        if plain_results is not None:
+            cls._plain_results = plain_results
+        if cls._plain_results or any([base is not Tensor and issubclass(base, Tensor) for base in cls.__bases__]):
+            return
+        for name, member in vars(Tensor).items():
+            if name not in vars(cls) and (not name.startswith("_") or name in _OPERATORS):
+                if isinstance(member, FunctionType):
+                    setattr(cls, name, _of_its_class(member))
+                elif name in ("data", "T", "mT", "H", "mH"):
+                    setattr(cls, name, property(_of_its_class(member.fget), member.fset))
+
     def __init__(self, *data: Any, device: Any = None) -> None:
         where = as_device(device)
-        dtype = dtypes.get_default_dtype().numpy
-        if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
-            values = data[0]
-            if isinstance(values, Tensor):
-                if values.dtype.numpy != dtype:
-                    raise TypeError(f"expected {dtypes.get_default_dtype()} (got {values.dtype})")
-                self._array, where = values._array, values._device
-            elif isinstance(values, Size):
-                self._array = allocate(tuple(values), dtype, where)
-            else:
-                self._array = array_module(where).array(values, dtype=dtype)
+        if len(data) == 1 and isinstance(data[0], Tensor):
+            self._array, where = data[0]._array, data[0]._device
         else:
-            self._array = allocate(tuple(int(n) for n in data) if data else (0,), dtype, where)
+            self._array = legacy_array(data, dtypes.get_default_dtype(), where)
         if where is not _cpu:
             self._device = where
 
@@ -124,22 +183,38 @@ class Tensor:
             array = allocate(tuple(shape), dtype.numpy, where)
             array.fill(value)
         if where is not _cpu:
-            return Tensor._wrap(array, where)
+            return Tensor._new_from(array, where)
         tensor = _new(Tensor)
         tensor._array = array
+        if observers.count and state.inference:
+            tensor._counter = INFERENCE
+        return tensor
+
+    @staticmethod
+    def _new_from(array: Any, where: Device) -> Tensor:
+        """Make a tensor that the user asked for, of an array without a copy; within `inference_mode` it is marked."""
+        tensor = Tensor._wrap(array, where)
+        if observers.count and state.inference:
+            tensor._counter = INFERENCE
         return tensor
 
     def _filled_like(self, value: Any) -> Tensor:
         """Make a tensor of this one's shape, type and device whose elements are all `value`."""
         return Tensor._filled(self._array.shape, value, self.dtype, self._device)
 
+    def _placeholder(self) -> Tensor:
+        """Return a tensor of this one's shape, type and device that takes the memory of one element."""
+        return self._wrap_like(self._xp.broadcast_to(self._xp.zeros((), self._array.dtype), self._array.shape))
+
     def _like_array(self, array: Any) -> Tensor:
         """Copy a NumPy array into a tensor of this one's type and device."""
         return self._wrap_like(self._xp.array(array, dtype=self._array.dtype))
 
-    def _copied(self) -> Tensor:
-        """Return a tensor with a copy of the memory, outside the graph."""
+    def _copied(self, like: Tensor | None = None) -> Tensor:
+        """Return a tensor with a copy of the memory, outside the graph, laid out in order or as a dense other one."""
         array = allocate(self._array.shape, self._array.dtype, self._device)
+        if like is not None and not like._array.flags.c_contiguous:
+            array = _arranged(array, like._array)
         array[...] = self._array
         return self._wrap_like(array)
 
@@ -215,7 +290,7 @@ class Tensor:
 
     def is_floating_point(self) -> bool:
         """Return whether the elements are floating-point numbers."""
-        return self._array.dtype.kind == "f"
+        return self._array.dtype.kind in dtypes.FLOATING
 
     def is_complex(self) -> bool:
         """Return whether the elements are complex numbers."""
@@ -227,31 +302,34 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Return the steps between neighbours in elements, for all dimensions or for one."""
-        size = self._array.dtype.itemsize
-        steps = tuple([s // size for s in self._array.strides])
+        steps = element_strides(self._array)
         return steps if dim is None else steps[normalize_dim(dim, self._array.ndim)]
 
-    def is_contiguous(self) -> bool:
-        """Return whether the elements lie in memory in order, without gaps."""
-        return self._array.flags.c_contiguous
+    def is_contiguous(self, *, memory_format: Any = None) -> bool:
+        """Return whether the elements lie in memory in order, or in the order of another format, without gaps."""
+        if memory_format is None:
+            return self._array.flags.c_contiguous
+        require_memory_format("is_contiguous", memory_format)
+        return is_contiguous_in(self._array.shape, element_strides(self._array), memory_format)
 
     def data_ptr(self) -> int:
         """Return the address of the first element."""
-        array = self._array
-        return array.ctypes.data if isinstance(array, _ndarray) else array.data.ptr
+        return address(self._array) if self._array.size else 0
+
+    def _storage_array(self) -> Any:
+        """Return the array whose memory is this tensor's storage."""
+        tensor = self if self._base is None else self._base
+        return tensor._array if tensor._memory is None else tensor._memory
 
     def storage_offset(self) -> int:
         """Return the distance in elements from the start of the memory that this tensor views."""
-        if self._base is None:
-            return 0
-        return (self.data_ptr() - self._base.data_ptr()) // self.element_size()
+        memory = self._storage_array()
+        return 0 if memory is self._array else (address(self._array) - address(memory)) // self.element_size()
 
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
-        if self._base is not None:
-            self._refresh_view()
-        return self._requires_grad
+        return self._requires_grad or (self._base is not None and self._base._requires_grad)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -259,8 +337,10 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether gradients are computed for this leaf; returns the tensor."""
-        if requires_grad and self._array.dtype.kind not in "fc":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if requires_grad and self._array.dtype.kind not in dtypes.DIFFERENTIABLE:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if requires_grad and self._counter is INFERENCE and not state.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         if not requires_grad and self._grad_fn is not None:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a"
@@ -289,6 +369,14 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None."""
+        if self._grad is None and self._grad_fn is not None and not self._retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't"
+                " be populated during autograd.backward(). If you indeed want the .grad field to be populated for a"
+                " non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by"
+                " mistake, make sure you access the leaf Tensor instead.",
+                stacklevel=2,
+            )
         return self._grad
 
     @grad.setter
@@ -298,21 +386,51 @@ class Tensor:
                 raise TypeError(
                     f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
                 )
-            if value._device != self._device or value.dtype is not self.dtype:
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._device != self._device:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: expected {self.dtype} on {self._device},"
-                    f" got {value.dtype} on {value._device}"
+                    f"assigned grad has data located on a different device: expected {self._device},"
+                    f" got {value._device}"
+                )
+            expected = self._grad_dtype or self.dtype
+            if expected not in ("any", value.dtype):
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype {value.dtype} to a tensor with grad_dtype {expected}."
+                    " The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype)."
                 )
             if value._array.shape != self._array.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {tuple(self.shape)},"
-                    f" got {tuple(value.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size"
+                    f" '{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
         self._grad = None
+
+    @property
+    def grad_dtype(self) -> dtypes.dtype | None:
+        """The type in which a leaf's gradient is accumulated, by default its own; None takes what comes."""
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        if self._grad_dtype == "any":
+            return None
+        return self._grad_dtype or self.dtype  # type: ignore[return-value]
+
+    @grad_dtype.setter
+    def grad_dtype(self, value: dtypes.dtype | None) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be set on leaf tensors.")
+        if value is not None and not isinstance(value, dtypes.dtype):
+            raise TypeError(f"grad_dtype must be a dtype or None, got {type(value).__name__}")
+        if value is not None and self._grad is not None and self._grad.dtype is not value:
+            raise RuntimeError(
+                f"Cannot set grad_dtype to {value} because there is already a gradient with dtype {self._grad.dtype}."
+                " Please clear the gradient (.grad = None) before changing grad_dtype."
+            )
+        self._grad_dtype = "any" if value is None else value
 
     def backward(
         self,
@@ -322,11 +440,11 @@ class Tensor:
         inputs: Any = None,
     ) -> None:
         """Add the gradients of this tensor with respect to the leaves to their `.grad`; see `autograd.backward`."""
-        engine.backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs)
+        engine.backward((self,), gradient, retain_graph, create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:
         """Return a tensor on the same memory, outside the graph; in-place changes are seen by both."""
-        tensor = self._wrap_like(self._array)
+        tensor = self.data
         tensor._counter = self._version_counter()
         return tensor
 
@@ -344,7 +462,12 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory outside the graph, with a version of its own: changes are not noticed by autograd."""
-        return self._wrap_like(self._array)
+        tensor = self._wrap_like(self._array)
+        if self._counter is INFERENCE:
+            tensor._counter = INFERENCE
+        if self._base is not None or self._memory is not None:
+            tensor._memory = self._storage_array()
+        return tensor
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -352,7 +475,9 @@ class Tensor:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and not value.is_floating_point():
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
-        self._array, self._device = value._array, value._device
+        self._array, self._device, self._memory = value._array, value._device, value._storage_array()
+        if value._counter is INFERENCE:
+            self._counter = INFERENCE
 
     def retain_grad(self) -> None:
         """Keep the gradient of this non-leaf tensor in `.grad`."""
@@ -362,6 +487,9 @@ class Tensor:
         if node is None or self._retains_grad:
             return
         self._retains_grad = True
+        self._retain(node)
+
+    def _retain(self, node: Node) -> None:
         if node._retaining is None:
             node._retaining = {}
         node._retaining[self._output_nr] = weakref.ref(self)
@@ -407,8 +535,17 @@ class Tensor:
         """Note that the memory was changed in place."""
         if self._counter is None:
             self._counter = [1]
-        else:
+        elif self._counter is not INFERENCE:
             self._counter[0] += 1
+        else:
+            self._refuse_inplace_on_leaf(False)
+
+    def _mark_inference(self) -> None:
+        self._counter = INFERENCE
+
+    def is_inference(self) -> bool:
+        """Return whether this tensor was made in `inference_mode`, so that autograd cannot use it."""
+        return self._counter is INFERENCE
 
     def _is_view(self) -> bool:
         return self._base is not None
@@ -417,8 +554,13 @@ class Tensor:
         """Note that `node` made this tensor as a view of `parent`."""
         self._base = parent if parent._base is None else parent._base
         self._view = (*parent._view, node)
-        self._counter = parent._version_counter()
-        self._view_version = self._counter[0]
+        self._counter = counter = parent._version_counter()
+        if counter is not INFERENCE:
+            self._view_version = counter[0]
+        if not state.enabled:
+            self._forbidden = "inference" if state.inference else "no_grad"
+        elif parent._forbidden is not None:
+            self._forbidden = parent._forbidden
 
     def _tracked(self) -> bool:
         """Whether operations on this tensor are to be recorded."""
@@ -426,18 +568,34 @@ class Tensor:
             self._refresh_view()
         return self._requires_grad
 
+    _edge = edge_of
+
+    def _at(self, edge: Edge) -> Tensor:
+        """Return a tensor on the same memory whose gradient goes to `edge`."""
+        target, number = edge
+        tensor = self.detach()
+        if not isinstance(target, Node):
+            target, number = Alias(target), 0
+        tensor._requires_grad, tensor._grad_fn, tensor._output_nr = True, target, number
+        return tensor
+
     def _refresh_view(self) -> None:
         """Find this view's place in the graph again if its memory was changed in place since."""
         base = self._base
         assert base is not None
-        version = self._version
-        if self._view_version == version:
+        if not base._requires_grad:
             return
-        self._view_version = version
-        if base._requires_grad and not (self._requires_grad and self._grad_fn is None):
-            with enable_grad():
-                again = self._replayed(base)
-            self._requires_grad, self._grad_fn, self._output_nr = True, again._grad_fn, again._output_nr
+        version = self._version
+        if self._view_version != version:
+            if self._forbidden is not None:
+                raise self._not_followed("its base or another view of its base has been")
+            self._view_version = version
+            if not (self._requires_grad and self._grad_fn is None):
+                with enable_grad():
+                    again = self._replayed(base)
+                assert again._grad_fn is not None
+                self._set_origin(again._grad_fn, again._output_nr)
+        self._requires_grad = True
 
     def _replayed(self, base: Tensor) -> Tensor:
         """Take of another tensor the view that this one is of its base."""
@@ -445,21 +603,46 @@ class Tensor:
             base = node.replayed(base)
         return base
 
-    def _refuse_inplace_on_leaf(self) -> None:
-        if state.enabled:
-            if self._requires_grad and self._grad_fn is None:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-            if self._base is not None and self._base._requires_grad and self._base._grad_fn is None:
+    def _not_followed(self, what: str) -> RuntimeError:
+        """Return the error of an in-place change that this view's place in the graph does not allow."""
+        assert self._forbidden is not None
+        mode, reason = _FORBIDDEN[self._forbidden]
+        if self._grad_fn is None:
+            made = f"A view was created in {mode or 'no_grad mode'}"
+        else:
+            number = self._grad_fn.__dict__.get("piece", self._output_nr)
+            made = f"Output {number} of {self._grad_fn.operation} is a view"
+            made += f" of a view which was created in {mode}" if mode else ""
+        changed = f" and {what} modified inplace"
+        if mode or self._grad_fn is None:
+            changed += " in normal mode" if self._forbidden == "inference" else " with grad mode enabled"
+        return RuntimeError(f"{made}{changed}. {reason}")
+
+    def _refuse_inplace_on_leaf(self, recorded: bool | None = None) -> None:
+        """Raise where an in-place change, which autograd records or not, is not allowed."""
+        if self._counter is INFERENCE and not state.inference:
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a"
+                " normal tensor before doing inplace update."
+            )
+        if not state.enabled or not (self.requires_grad if recorded is None else recorded):
+            return
+        if self._base is not None:
+            if self._forbidden is not None:
+                raise self._not_followed("is being")
+            if self._base._requires_grad and self._base._grad_fn is None:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
+        if self._requires_grad and self._grad_fn is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
     def _assign(self, result: Tensor) -> Tensor:
         """Take over the values of `result` and its place in the graph: `x.add_(y)` is `x._assign(x + y)`.
 
         `result` must come from an operation on this tensor, so that it is recorded whenever this tensor is.
         """
-        self._refuse_inplace_on_leaf()
+        self._refuse_inplace_on_leaf(result._requires_grad or self.requires_grad)
         if result._array.shape != self._array.shape:
             raise RuntimeError(
                 f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(result.shape)}"
@@ -483,20 +666,34 @@ class Tensor:
         self._array[...] = result._array
         self._bump_version()
         if node is not None:
+            node.move_output(self)
             self._rebase(node, result._output_nr)
+        else:
+            self._forget("FillBackward0")
         return self
+
+    def _forget(self, origin: str) -> None:
+        """Note, after all values were replaced, that they depend on nothing; the origin prints as `origin`."""
+        if state.enabled and self.requires_grad:
+            self._rebase(Overwritten(self, origin), 0)
 
     def _rebase(self, node: Node, number: int) -> None:
         """Make `node` the origin of this tensor after an in-place change; a view takes its base along."""
         if self._base is not None:
-            self._base._grad_fn = CopySlices(self._base, self._view, (node, number))
-            self._base._requires_grad, self._base._output_nr = True, 0
+            self._base._set_origin(CopySlices(self._base, self._view, (node, number)), 0)
             self._view_version = -1
+            self._refresh_view()
         else:
-            self._requires_grad, self._grad_fn, self._output_nr = True, node, number
+            self._set_origin(node, number)
+
+    def _set_origin(self, node: Node, number: int) -> None:
+        """Take a new place in the graph, and keep retaining the gradient, now of that place."""
+        previous = self._grad_fn
+        if self._retains_grad and previous is not None and previous._retaining is not None:
+            previous._retaining.pop(self._output_nr, None)
+        self._requires_grad, self._grad_fn, self._output_nr = True, node, number
         if self._retains_grad:
-            self._retains_grad = False
-            self.retain_grad()
+            self._retain(node)
 
     def item(self) -> Any:
         """Return the value of a tensor of one element as a Python number."""
@@ -521,15 +718,11 @@ class Tensor:
                 f"can't convert {self._device} device type tensor to numpy."
                 " Use Tensor.cpu() to copy the tensor to host memory first."
             )
+        if self.dtype is dtypes.bfloat16:
+            raise TypeError("numpy(): Got unsupported ScalarType BFloat16; use Tensor.float() first")
         if self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if copy is None or not copy:
-            return array if dtype is None or dtype == array.dtype else array.astype(dtype)
-        return np.array(array, dtype=dtype, copy=True)
 
     def __len__(self) -> int:
         if self._array.ndim == 0:
@@ -543,11 +736,27 @@ class Tensor:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return bool(self._array.item())
 
+    def _only_element(self) -> Any:
+        if self._array.size != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, got shape {tuple(self.shape)}"
+            )
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._real_item("double"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._real_item("int64_t"))
+
+    def _real_item(self, target: str) -> Any:
+        """Return the value as a real number; an imaginary part does not fit into one."""
+        value = self._only_element()
+        if isinstance(value, complex):
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type {target} without overflow, got {value}")
+            return value.real
+        return value
 
     def __index__(self) -> int:
         if self._array.dtype.kind not in "iub" or self._array.size != 1:
@@ -555,43 +764,17 @@ class Tensor:
         return int(self._array.item())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._only_element())
 
     def __contains__(self, element: Any) -> bool:
-        if isinstance(element, (Tensor, int, float, bool, np.generic)):
-            value = element._array if isinstance(element, Tensor) else element
-            return bool((self._array == value).any())
+        if isinstance(element, (Tensor, int, float, complex, np.generic)):
+            return bool(self.eq(element).any())
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __format__(self, specification: str) -> str:
         if self._array.ndim == 0 and type(self) is Tensor:
             return self.item().__format__(specification)
         return object.__format__(self, specification)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self.grad_fn is not None:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol:"
-                " detach() the tensor first."
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        tensor = _new(type(self))
-        memo[id(self)] = tensor
-        tensor._array = self._array.copy()
-        tensor._device = self._device
-        tensor._requires_grad = self._requires_grad
-        if self._grad is not None:
-            tensor._grad = self._grad.__deepcopy__(memo)
-        return tensor
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if self.grad_fn is not None:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) can be pickled: detach() the tensor first."
-            )
-        array = self.detach().cpu()._array
-        return _rebuild, (type(self), array, str(self._device), self._requires_grad)
 
     def _accumulate(self, gradient: Tensor) -> None:
         """Add a gradient to this one in place."""
@@ -625,20 +808,72 @@ class Tensor:
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
         def __iter__(self) -> Any: ...
+        def __deepcopy__(self, memo: dict[int, Any]) -> Any: ...
 
 
 _new = Tensor.__new__
 
 
-def _rebuild(cls: type[Tensor], array: np.ndarray, where: str, requires_grad: bool) -> Tensor:
-    """Make a tensor again of what was pickled."""
-    target = as_device(where)
-    tensor = _new(cls)
-    tensor._array = array if target is _cpu else array_module(target).asarray(array)
-    if target is not _cpu:
-        tensor._device = target
-    tensor._requires_grad = requires_grad
-    return tensor
+def _arranged(array: Any, like: Any) -> Any:
+    """Return the memory of a contiguous array in the layout of another of its shape, if that has no gaps."""
+    order = sorted(range(like.ndim), key=like.strides.__getitem__, reverse=True)
+    if not like.transpose(order).flags.c_contiguous:
+        return array
+    inverse = sorted(range(like.ndim), key=order.__getitem__)
+    return array.reshape([like.shape[axis] for axis in order]).transpose(inverse)
+
+
+def _of_its_class(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that gives its results, where they are plain tensors, the class of the tensor it is called on."""
+
+    @functools.wraps(operation)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        result = operation(self, *args, **kwargs)
+        for item in result if isinstance(result, tuple) else (result,):
+            if type(item) is Tensor and not any([item is given for given in args]):
+                item.__class__ = type(self)
+        return result
+
+    return method
+
+
+def legacy_array(data: tuple[Any, ...], dtype: dtypes.dtype, where: Device) -> Any:
+    """Make an array as `Tensor(...)` and `FloatTensor(...)` do: of sizes, uninitialised, or of a sequence's values."""
+    if len(data) == 1 and isinstance(data[0], Size):
+        return allocate(tuple(data[0]), dtype.numpy, where)
+    if len(data) == 1 and (hasattr(data[0], "__len__") or not hasattr(data[0], "__index__")):
+        if not hasattr(data[0], "__len__"):
+            raise TypeError(f"new(): data must be a sequence (got {type(data[0]).__name__})")
+        from .values import array_of
+
+        return array_of(data[0], dtype, where)
+    shape = tuple([operator.index(n) for n in data]) if data else (0,)
+    if min(shape) < 0:
+        raise RuntimeError(f"Tensor: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return allocate(shape, dtype.numpy, where)
+
+
+class Overwritten(Node):
+    """The origin of a tensor whose values were all replaced by some that do not depend on them."""
+
+    def __init__(self, previous: Tensor, name: str) -> None:
+        self.name = name
+        self.connect([previous])
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """Let nothing flow back."""
+        return grad_output._filled_like(0)
+
+
+class Alias(Node):
+    """The origin of a tensor that stands for another one."""
+
+    def __init__(self, original: Tensor) -> None:
+        self.connect([original])
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """Pass the gradient on."""
+        return grad_output
 
 
 class CopySlices(Node):
@@ -663,6 +898,11 @@ class CopySlices(Node):
         self._region(inside)._array[...] = True
         old = grad_output.masked_fill(inside, 0) if self.needs_input_grad[0] else None
         return old, self._region(grad_output)
+
+
+def is_inference(input: Tensor) -> bool:
+    """Return whether a tensor was made in `inference_mode`."""
+    return input.is_inference()
 
 
 def normalize_dim(dim: int, ndim: int) -> int:

@@ -14,7 +14,14 @@ import pytest
 
 import nbtorch
 
-TOLERANCE = {"torch.float16": 2e-3, "torch.float32": 2e-6, "torch.float64": 1e-12}
+TOLERANCE = {
+    "torch.bfloat16": 1.6e-2,
+    "torch.float16": 2e-3,
+    "torch.complex64": 2e-6,
+    "torch.complex128": 1e-12,
+    "torch.float32": 2e-6,
+    "torch.float64": 1e-12,
+}
 
 
 def describe(value: Any) -> Any:
@@ -53,7 +60,10 @@ class Described:
         tolerance = TOLERANCE.get(self.dtype)
         if tolerance is None:
             return self.values == other.values
-        ours, theirs = np.asarray(self.values, np.float64), np.asarray(other.values, np.float64)
+        kind = np.complex128 if "complex" in self.dtype else np.float64
+        ours, theirs = np.asarray(self.values, kind), np.asarray(other.values, kind)
+        if kind is np.complex128:
+            return bool(np.allclose(ours, theirs, tolerance, tolerance, equal_nan=True))
         signs = math.prod(self.shape) == 0 or bool((np.signbit(ours) == np.signbit(theirs))[~np.isnan(ours)].all())
         return bool(np.allclose(ours, theirs, tolerance, tolerance, equal_nan=True)) and (
             signs or bool(np.allclose(ours, theirs, 0, tolerance, equal_nan=True))

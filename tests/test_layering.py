@@ -10,11 +10,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     ("kernels",),
-    ("nbtorch/device", "nbtorch/dtypes", "nbtorch/quiet", "nbtorch/hooks", "nbtorch/spelling", "nbtorch/_version"),
-    ("nbtorch/autograd", "nbtorch/tensor"),
+    (
+        "nbtorch/device",
+        "nbtorch/dtypes",
+        "nbtorch/limits",
+        "nbtorch/layout",
+        "nbtorch/quiet",
+        "nbtorch/hooks",
+        "nbtorch/spelling",
+        "nbtorch/_version",
+    ),
+    ("nbtorch/autograd", "nbtorch/tensor", "nbtorch/values"),
     ("nbtorch/ops",),
-    ("nbtorch/creation", "nbtorch/random", "nbtorch/printing"),
-    ("nbtorch/nn/functional",),
+    ("nbtorch/creation", "nbtorch/exchange", "nbtorch/random", "nbtorch/printing", "nbtorch/storage"),
+    ("nbtorch/nn/functional", "nbtorch/nn/loss_functions"),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),
 ]

@@ -27,7 +27,7 @@ def test_every_folder_with_sources_is_a_listed_package():
 
 def test_run_time_dependencies_are_few():
     requirements = configuration()["options"]["install_requires"].split()
-    assert {re.match(r"[\w-]+", r)[0] for r in requirements} == {"numba", "numpy", "llvmlite"}
+    assert {re.match(r"[\w-]+", r)[0] for r in requirements} == {"numba", "numpy", "llvmlite", "ml_dtypes"}
 
 
 def test_extras():

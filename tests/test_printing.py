@@ -143,7 +143,8 @@ GRADIENT_FUNCTIONS = [
 def test_names_of_gradient_functions(program):
     texts = []
     for t in (nbtorch, torch):
-        x = t.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        # not 4: expm1(4) = 53.59815 lies halfway between two texts, and libraries of maths round it either way
+        x = t.tensor([[1.0, 2.0], [3.0, 5.0]], requires_grad=True)
         texts.append(repr(eval(program, {"t": t, "x": x})))
     assert texts[0] == texts[1]
 

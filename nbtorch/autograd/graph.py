@@ -12,15 +12,27 @@ highest number down visits each one after everything that used it: see `engine`.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
+import threading
+import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..device import CPU
 from ..device import device as Device
+from ..dtypes import DIFFERENTIABLE
 from ..hooks import Hooks, RemovableHandle, add_hook
 from ..quiet import is_reentry, local
-from .grad_mode import state
+from . import anomaly_mode
+from .grad_mode import observers, state
+from .half import backward_in_float32, forward_in_float32
+from .saved_tensors import Packed, SavedTensor
+from .saved_tensors import allow_mutation_on_saved_tensors as allow_mutation_on_saved_tensors
+from .saved_tensors import disable_saved_tensors_hooks as disable_saved_tensors_hooks
+from .saved_tensors import save_on_cpu as save_on_cpu
+from .saved_tensors import saved_tensors_hooks as saved_tensors_hooks
+from .wirtinger import backward_of_holomorphic
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -46,6 +58,26 @@ def edge_of(x: Tensor) -> Edge | None:
     return (x, 0) if x._grad_fn is None else (x._grad_fn, x._output_nr)
 
 
+class NodeName(str):
+    """The name of a node: text, and also what PyTorch's `grad_fn.name()` returns."""
+
+    __slots__ = ()
+
+    def __call__(self) -> str:
+        """Return the name as plain text."""
+        return str(self)
+
+
+class _NameAttribute:
+    """`Node.name`: kept as plain text in `_name`, read as a `NodeName`."""
+
+    def __get__(self, node: Node | None, cls: type[Node]) -> NodeName:
+        return NodeName((cls if node is None else node)._name)
+
+    def __set__(self, node: Node, name: str) -> None:
+        node._name = name
+
+
 class Node:
     """A recorded operation: `forward` on arrays and `backward` on tensors, side by side.
 
@@ -62,11 +94,13 @@ class Node:
     names the input whose gradient alone needs what is saved: where it wants none, None is saved.
     """
 
-    name = "Node"
+    name: Any = _NameAttribute()  # a subclass gives plain text
     saves_inputs: tuple[int, ...] = ()
     saves_outputs: tuple[int, ...] = ()
     saved_for: tuple[int | None, ...] = ()
     keeps_state = False  # whether attributes hold values that a second backward must not be offered again
+    in_float32 = False  # whether float16 and bfloat16 are computed in float32 and rounded once: see `half`
+    holomorphic = False  # whether backward is a formula of real numbers that holds for complex ones: see `wirtinger`
     fresh_gradients = False  # whether backward returns arrays that nothing else refers to: a leaf may keep them
 
     edges: tuple[Edge | None, ...] = ()
@@ -75,17 +109,29 @@ class Node:
     sequence = -1
     where: Device = CPU  # the device of the first input
 
+    _name = "Node"
     _saved: tuple[Any, ...] | None = ()
     _versions: tuple[int, ...] = ()
     _pre_hooks: Hooks | None = None
     _hooks: Hooks | None = None
     _tensor_hooks: dict[int, Hooks] | None = None  # hooks on the outputs, by output number
     _retaining: dict[int, Any] | None = None  # weak references to outputs that keep their gradient
+    _metadata: dict[str, Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "name" not in cls.__dict__:
-            cls.name = f"{cls.__name__}Backward0"
+        given = cls.__dict__.get("name")
+        cls._name = given if isinstance(given, str) else f"{cls.__name__}Backward0"
+        if isinstance(given, str):
+            del cls.name
+        cls.__name__ = cls._name
+        if cls.holomorphic and "backward" in cls.__dict__:
+            cls.backward = backward_of_holomorphic(cls.backward)  # type: ignore[method-assign]
+        if cls.in_float32:
+            if "forward" in cls.__dict__:
+                cls.forward = forward_in_float32(cls.forward)  # type: ignore[method-assign]
+            if "backward" in cls.__dict__:
+                cls.backward = backward_in_float32(cls.backward)  # type: ignore[method-assign]
 
     def forward(self, *arrays: Any) -> Any:
         """Compute the outputs from the inputs' arrays."""
@@ -113,6 +159,9 @@ class Node:
             results = tuple([first._wrap_like(output) for output in outputs])
             if state.enabled and any([x._tracked() for x in inputs]):
                 self.record(inputs, results)
+            elif observers.count and state.inference:
+                for result in results:
+                    result._mark_inference()
             return results
         result = first._wrap_like(outputs)
         if state.enabled:
@@ -120,6 +169,8 @@ class Node:
                 if x._requires_grad or (x._base is not None and x._tracked()):
                     self.record(inputs, (result,))
                     break
+        elif observers.count and state.inference:
+            result._mark_inference()
         return result
 
     def record(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -130,10 +181,30 @@ class Node:
         if len(outputs) != 1:
             self.output_count = len(outputs)
         for number, output in enumerate(outputs):
-            if output._array.dtype.kind in "fc":
+            if output._array.dtype.kind in DIFFERENTIABLE:
                 output._requires_grad, output._grad_fn = True, self
                 if number:
                     output._output_nr = number
+        if observers.count:
+            self.reveal(outputs)
+
+    def reveal(self, outputs: Sequence[Tensor]) -> None:
+        """Let hooks on saved tensors and anomaly detection see this node, which was just recorded."""
+        if anomaly_mode.mode.enabled:
+            anomaly_mode.remember(self)
+        if state.saved_tensors_hooks and self._saved:
+            hooks = state.saved_tensors_hooks[-1]
+            for position, saved in enumerate(self._saved):
+                if saved is not None:
+                    self.pack(position, outputs[saved.index] if type(saved) is SavedOutput else saved, hooks)
+
+    def pack(self, position: int, tensor: Tensor, hooks: tuple[Callable[..., Any], Callable[..., Any]]) -> None:
+        """Keep what a pack hook makes of the saved tensor at `position`, in its place."""
+        assert self._saved is not None
+        saved = self._saved[position]
+        packed = Packed(tensor, saved.index if type(saved) is SavedOutput else None, hooks)
+        self._saved = (*self._saved[:position], packed, *self._saved[position + 1 :])
+        self._versions = (*self._versions[:position], 0, *self._versions[position + 1 :])
 
     def _save(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Keep what backward reads through `saved_tensors`, and its versions."""
@@ -143,7 +214,10 @@ class Node:
                 saved[position] = None
         saved += [SavedOutput(outputs[i], i) for i in self.saves_outputs]
         self._saved = tuple(saved)
-        self._versions = tuple([0 if s is None else s._version for s in saved])
+        try:
+            self._versions = tuple([0 if s is None else s._version for s in saved])
+        except RuntimeError:
+            versions_of(saved)
 
     def connect(self, inputs: Sequence[Tensor]) -> None:
         """Take the next number and draw the edges to where `inputs` came from."""
@@ -163,8 +237,8 @@ class Node:
             raise RuntimeError(FREED)
         for tensor, version in zip(saved, self._versions, strict=True):
             if tensor is not None and tensor._version != version:
-                raise _modified_in_place(tensor, version)
-        return tuple([s.unpack(self) if type(s) is SavedOutput else s for s in saved])
+                raise _modified_in_place(self, tensor, version)
+        return tuple([s.unpack(self) if type(s) is SavedOutput or type(s) is Packed else s for s in saved])
 
     @property
     def saved_tensor(self) -> Any:
@@ -186,24 +260,44 @@ class Node:
             self._saved = tuple([original if s is tensor else s for s, _ in pairs])
             self._versions = tuple([0 if s is tensor else version for s, version in pairs])
 
+    def move_output(self, tensor: Tensor) -> None:
+        """Save `tensor`, to which this node's one output was just assigned, in the place of that output."""
+        if self._saved and self.saves_outputs:
+            for position, saved in enumerate(self._saved):
+                if type(saved) is SavedOutput:
+                    saved.array, saved.counter = tensor._array, tensor._version_counter()
+                    versions = list(self._versions)
+                    versions[position] = saved._version
+                    self._versions = tuple(versions)
+
     def replayed(self, tensor: Tensor) -> Any:
         """Run the same operation, with the same options, on another tensor."""
         node = copy.copy(self)
         node.edges, node.needs_input_grad, node._saved, node._versions = (), (), (), ()
-        node._pre_hooks = node._hooks = node._tensor_hooks = node._retaining = None
+        node._pre_hooks = node._hooks = node._tensor_hooks = node._retaining = node._metadata = None
         return node(tensor)
+
+    @property
+    def operation(self) -> str:
+        """The name without what marks it as a node's, as errors show it."""
+        return self.name.rpartition("Backward")[0] or self.name
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """Pairs of (node, output number) that the gradients go to; a leaf shows as an `AccumulateGrad`."""
-        shown: list[tuple[Any, int]] = []
-        for edge in self.edges:
-            if edge is None:
-                shown.append((None, 0))
-            else:
-                target, number = edge
-                shown.append((target if isinstance(target, Node) else AccumulateGrad(target), number))
-        return tuple(shown)
+        return tuple([(None, 0) if edge is None else (node_of(edge), edge[1]) for edge in self.edges])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dictionary for notes about the node; anomaly detection keeps the stack of the forward call in it."""
+        if self._metadata is None:
+            self._metadata = {}
+        return self._metadata
+
+    requires_grad = True
+
+    def _sequence_nr(self) -> int:
+        return self.sequence
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(grad_outputs)` before backward; what it returns, if not None, replaces them."""
@@ -213,24 +307,168 @@ class Node:
         """Call `hook(grad_inputs, grad_outputs)` after backward; a result replaces `grad_inputs`."""
         return add_hook(self, "_hooks", hook)
 
+    def __getattr__(self, attribute: str) -> Any:
+        """Return a saved tensor by PyTorch's name, such as `_saved_self`, or its handle, such as `_raw_saved_self`."""
+        for prefix in ("_saved_", "_raw_saved_"):
+            position = self._saved_names.get(attribute.removeprefix(prefix)) if attribute.startswith(prefix) else None
+            if position is not None:
+                return SavedTensor(self, position) if prefix == "_raw_saved_" else self.saved_tensors[position]
+        raise AttributeError(f"'{self.name}' object has no attribute '{attribute}'")
+
+    @property
+    def _saved_names(self) -> dict[str, int]:
+        """The positions of the saved tensors by the names that they go by in PyTorch."""
+        names = {_INPUT_NAMES[i]: at for at, i in enumerate(self.saves_inputs) if i < len(_INPUT_NAMES)}
+        return names | {("result", "result1")[i]: len(self.saves_inputs) + i for i in self.saves_outputs if i < 2}
+
     def __repr__(self) -> str:
         return f"<{self.name} object at {id(self):#x}>"
 
 
-class AccumulateGrad:
-    """Stands in `next_functions` for the place where a leaf's gradient is accumulated."""
+_INPUT_NAMES = ("self", "other")
 
-    next_functions: tuple[Any, ...] = ()
+
+class AccumulateGrad(Node):
+    """Stands for the place where a leaf's gradient is accumulated; edges lead to the leaf itself."""
+
+    name = "torch::autograd::AccumulateGrad"
 
     def __init__(self, variable: Tensor) -> None:
         self.variable = variable
 
-    def name(self) -> str:
-        """Return PyTorch's name of the node."""
-        return "torch::autograd::AccumulateGrad"
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(grad_outputs)` before the gradient is accumulated; a result replaces it."""
+        return add_hook(self.variable, "_accumulate_pre_hooks", hook)
+
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(grad_inputs, grad_outputs)`, the first of them empty, after the gradient was accumulated."""
+        return add_hook(self.variable, "_accumulate_hooks", hook)
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+def node_of(edge: Edge) -> Node:
+    """Return the node that an edge leads to; for a leaf its `AccumulateGrad`, the same one as long as it is alive."""
+    target = edge[0]
+    if isinstance(target, Node):
+        return target
+    known = None if target._accumulator is None else target._accumulator()
+    if known is None:
+        known = AccumulateGrad(target)
+        target._accumulator = weakref.ref(known)
+    return known
+
+
+class GradientEdge(NamedTuple("_GradientEdge", [("node", Node), ("output_nr", int), ("ownership_token", Any)])):
+    """A place in the graph: an output of a node, or the accumulation of a leaf's gradient."""
+
+    _like: Any = None  # makes a tensor of the shape, type and device that the gradient has there, where that is known
+
+    def __new__(cls, node: Node, output_nr: int, ownership_token: Any = None) -> GradientEdge:
+        """Make the edge to output `output_nr` of `node`."""
+        return super().__new__(cls, node, output_nr, ownership_token)
+
+    @property
+    def edge(self) -> Edge:
+        """The same place as the edges of nodes have it."""
+        leaf = isinstance(self.node, AccumulateGrad)
+        return (self.node.variable, 0) if leaf else (self.node, self.output_nr)
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """Return the place at which a tensor's gradient is computed.
+
+    `autograd.backward` and `autograd.grad` take it in the tensor's stead, which need not be kept alive then.
+
+    Raises:
+        RuntimeError: the tensor does not require a gradient.
+    """
+    edge = tensor._edge()
+    if edge is None:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    found = GradientEdge(node_of(edge), edge[1])
+    found._like = tensor._placeholder()
+    return found
+
+
+def increment_version(tensor: Any) -> None:
+    """Note that a tensor, or each of several, was changed in place by code that autograd does not see."""
+    for each in (tensor,) if hasattr(tensor, "_array") else tensor:
+        if not each.is_inference():
+            each._bump_version()
+
+
+def register_multi_grad_hook(
+    tensors: Sequence[Tensor], fn: Callable[..., Any], *, mode: str = "all"
+) -> RemovableHandles:
+    """Call a hook once for the gradients of several tensors in a pass of backward.
+
+    Args:
+        tensors: tensors that require gradients.
+        fn: with mode "all" called with a list of the gradients (None for those not computed) when all that the pass
+            computes are there; with "any" called with the first gradient. It must not change them.
+        mode: "all" or "any".
+
+    Returns:
+        A handle that removes the hook.
+
+    Raises:
+        ValueError: an unknown mode.
+        AssertionError: a tensor does not require a gradient.
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    edges: list[Edge] = []
+    for position, tensor in enumerate(tensors):
+        edge = edge_of(tensor)
+        if edge is None:
+            raise AssertionError(f"Expected every tensor to require a gradient, number {position} does not")
+        edges.append(edge)
+    hook = _MultiGradHook(edges, fn, mode)
+    handles = [tensor.register_hook(functools.partial(hook, position)) for position, tensor in enumerate(tensors)]
+    return RemovableHandles(handles)
+
+
+class RemovableHandles:
+    """The way to remove hooks that belong together."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self.handles = tuple(handles)
+
+    def remove(self) -> None:
+        """Remove the hooks."""
+        for handle in self.handles:
+            handle.remove()
+
+    def __enter__(self) -> RemovableHandles:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+class _MultiGradHook:
+    """What several tensor hooks share: the gradients that arrived in each pass that is going on."""
+
+    def __init__(self, edges: list[Edge], fn: Callable[..., Any], mode: str) -> None:
+        self.places = [weakref.ref(target) for target, _ in edges]  # weak: the nodes themselves refer to the hook
+        self.fn, self.mode = fn, mode
+        self.lock = threading.Lock()
+        self.arrived: weakref.WeakKeyDictionary[Any, dict[int, Any]] = weakref.WeakKeyDictionary()
+
+    def __call__(self, position: int, gradient: Tensor) -> None:
+        walk = state.walk
+        assert walk is not None, "expected this hook to be called inside a backward call"
+        with self.lock:
+            arrived = self.arrived.setdefault(walk, {})
+            arrived[position] = gradient
+            count = len(arrived)
+        if self.mode == "any":
+            if count == 1:
+                self.fn(gradient)
+        elif count == sum([walk.reaches(place()) for place in self.places]):
+            self.fn([arrived.get(i) for i in range(len(self.places))])
 
 
 class SavedOutput:
@@ -262,9 +500,31 @@ class SavedOutput:
         return output
 
 
-def _modified_in_place(tensor: Any, version: int) -> RuntimeError:
+def versions_of(saved: Sequence[Any]) -> tuple[int, ...]:
+    """Return the versions of what is being saved for backward; a RuntimeError for tensors of `inference_mode`."""
+    try:
+        return tuple([0 if s is None else s._version for s in saved])
+    except RuntimeError:
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in"
+            " computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use"
+            " it in autograd, or use `no_grad()` instead of `inference_mode()`."
+        ) from None
+
+
+def _modified_in_place(node: Node, saved: Any, version: int) -> RuntimeError:
+    tensor = saved.unpack(node) if type(saved) is SavedOutput else saved
+    origin = tensor._grad_fn
+    hint = (
+        "the backtrace further above shows the operation that failed to compute its gradient. The variable in question"
+        " was changed in there or anywhere later. Good luck!"
+        if anomaly_mode.mode.enabled
+        else "enable anomaly detection to find the operation that failed to compute its gradient, with"
+        " torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation:"
-        f" [{list(tensor.shape)}] is at version {tensor._version}; expected version {version} instead. Save a copy"
-        " (clone()) before changing it in place, or use the out-of-place operation."
+        f" [{tensor.type()} {list(tensor.shape)}]"
+        + (f", which is output {tensor._output_nr} of {origin.operation}," if origin is not None else "")
+        + f" is at version {tensor._version}; expected version {version} instead. Hint: {hint}"
     )

@@ -9,16 +9,18 @@ from typing import Any
 from nbtorch.kernels import geometry
 
 from .. import dtypes
-from ..autograd.grad_mode import is_grad_enabled
-from ..creation import full_like
+from ..autograd.grad_mode import no_grad
 from ..ops import arithmetic, loss, matmul, pointwise
 from ..ops.conv import convolution
-from ..ops.operands import floating_operands, require_same_device, require_tensor, to_dtype
+from ..ops.embedding import Embedding
+from ..ops.fold import Blocks, Fold, Unfold
+from ..ops.operands import refuse_complex, require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
 from ..ops.shape import broadcast_tensors
 from ..random import numpy_generator
 from ..tensor import Tensor, normalize_dim
+from .loss_functions import *  # noqa: F403
 
 Sizes = int | Sequence[int]
 
@@ -72,8 +74,8 @@ def _require_conv_types(operation: str, input: Tensor, weight: Tensor, bias: Ten
             raise RuntimeError(
                 f"{operation}: Input type ({input.type()}) and {name} type ({tensor.type()}) should be the same"
             )
-    if not input.is_floating_point():
-        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point')
+    if input.dtype.category < 2:
+        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point or complex')
 
 
 def _require_weight(operation: str, weight: Tensor, rank: int, groups: int) -> None:
@@ -324,6 +326,7 @@ def _max_pool(
     pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
     if input.dtype is dtypes.bool:
         raise RuntimeError(f'"{name}" not implemented for {input.dtype}: input must be numeric')
+    refuse_complex(name, input)
     if any(n == 0 for n in input.shape[-rank - 1 :]):
         raise RuntimeError(
             f"{name}: Expected input's non-batch dimensions to have positive length,"
@@ -537,7 +540,7 @@ def _softmax(name: str, node: Any, input: Tensor, dim: int | None, dtype: Any) -
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise RuntimeError(
+        raise NotImplementedError(
             f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: input must be floating point'
         )
     axis = normalize_dim(_softmax_dim(name, input.ndim) if dim is None else dim, input.ndim)
@@ -558,230 +561,6 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return input.mul_(mask) if inplace else input * mask
 
 
-def _reduction(name: str, reduction: str, size_average: Any, reduce: Any) -> str:
-    """Return the reduction that is asked for, also by PyTorch's older pair of flags."""
-    if size_average is not None or reduce is not None:
-        if reduce is False:
-            return "none"
-        return "sum" if size_average is False else "mean"
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction: {name} expects 'none', 'mean' or 'sum'")
-    return reduction
-
-
-def _reduced(values: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return values
-    return values.mean() if reduction == "mean" else values.sum()
-
-
-def _weighted(values: Tensor, weight: Tensor, reduction: str) -> Tensor:
-    """Return values times weights, reduced; the mean is divided by the sum of the weights."""
-    values = values * weight
-    return values.sum() / weight.sum() if reduction == "mean" else _reduced(values, reduction)
-
-
-def _paired(name: str, input: Tensor, target: Tensor) -> None:
-    require_tensor(name, "input", input)
-    require_tensor(name, "target", target)
-    if input.shape != target.shape:
-        warnings.warn(
-            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will"
-            " likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def mse_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Return the squared differences, their mean or their sum."""
-    _paired("mse_loss", input, target)
-    reduction = _reduction("mse_loss", reduction, size_average, reduce)
-    a, b = broadcast_tensors(*floating_operands("mse_loss", input, target))
-    if weight is None:
-        return loss.MseLoss(reduction)(a, b)
-    return _weighted(loss.MseLoss("none")(a, b), weight, reduction)
-
-
-def l1_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Return the absolute differences, their mean or their sum."""
-    _paired("l1_loss", input, target)
-    reduction = _reduction("l1_loss", reduction, size_average, reduce)
-    differences = (input - target).abs()
-    return _reduced(differences, reduction) if weight is None else _weighted(differences, weight, reduction)
-
-
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """Return the negative log-likelihood of class indices.
-
-    Args:
-        input: log-probabilities, (N, C, *) or (C,).
-        target: class indices of int64, (N, *) or ().
-        weight: a factor for each class, (C,); the mean is weighted by it.
-        size_average: PyTorch's older form of `reduction`.
-        ignore_index: a target that counts for nothing.
-        reduce: PyTorch's older form of `reduction`.
-        reduction: `"none"`, `"mean"` or `"sum"`.
-
-    Raises:
-        IndexError: a target is outside [0, C).
-        RuntimeError, ValueError: shapes, types or sizes do not fit.
-    """
-    reduction = _reduction("nll_loss", reduction, size_average, reduce)
-    require_tensor("nll_loss", "input", input)
-    require_tensor("nll_loss", "target", target)
-    if input.ndim == 0:
-        raise RuntimeError("nll_loss: input tensor should be 1D or more, got a 0-d tensor")
-    batched = input.ndim > 1
-    x, labels = (input, target) if batched else (input.unsqueeze(0), target.reshape(-1) if target.ndim == 0 else target)
-    _check_class_indices("nll_loss", x, labels, weight, ignore_index)
-    losses = loss.NllLoss(labels._array, ignore_index, None if weight is None else weight._array, reduction)(x)
-    return losses if batched else losses.reshape(())
-
-
-def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> None:
-    require_same_device(name, x, labels)
-    if labels.dtype is not dtypes.int64:
-        raise RuntimeError(f"{name}: expected target to be of type torch.int64 (class indices), got {labels.dtype}")
-    expected = (x.shape[0], *x.shape[2:])
-    if tuple(labels.shape) != expected:
-        if len(labels.shape) and labels.shape[0] != x.shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({labels.shape[0]})."
-            )
-        raise RuntimeError(
-            f"{name}: expected target of shape {expected} for input of shape {tuple(x.shape)},"
-            f" got {tuple(labels.shape)}"
-        )
-    classes = x.shape[1]
-    if weight is not None:
-        if weight.requires_grad and is_grad_enabled():
-            raise RuntimeError(
-                f"{name} is not differentiable with respect to argument 'weight'."
-                " This input cannot have requires_grad True."
-            )
-        if tuple(weight.shape) != (classes,):
-            raise RuntimeError(
-                f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor"
-                f" of shape: {list(weight.shape)}"
-            )
-        if weight.dtype is not x.dtype:
-            raise RuntimeError(f"expected scalar type {x.dtype.name} but found {weight.dtype.name}")
-    array = labels._array
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        wrong = array[((array < 0) | (array >= classes)) & (array != ignore_index)]
-        if wrong.size:
-            raise IndexError(
-                f"Target {int(wrong.ravel()[0])} is out of bounds: {name} expects indices in [0, {classes})"
-            )
-
-
-def cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """Return the cross entropy between scores and classes.
-
-    Args:
-        input: scores (logits), (N, C, *) or (C,).
-        target: class indices of int64, (N, *) or (); or class probabilities of the input's shape and type.
-        weight: a factor for each class, (C,).
-        size_average: PyTorch's older form of `reduction`.
-        ignore_index: a class index that counts for nothing.
-        reduce: PyTorch's older form of `reduction`.
-        reduction: `"none"`, `"mean"` or `"sum"`.
-        label_smoothing: in [0, 1]: how much of the target is spread evenly over all classes.
-
-    Raises:
-        IndexError: a class index is outside [0, C).
-        RuntimeError, ValueError: shapes, types or sizes do not fit.
-    """
-    reduction = _reduction("cross_entropy", reduction, size_average, reduce)
-    require_tensor("cross_entropy", "input", input)
-    require_tensor("cross_entropy", "target", target)
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    if not input.is_floating_point():
-        raise RuntimeError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
-    axis = 0 if input.ndim == 1 else 1
-    log_probabilities = log_softmax(input, axis)
-    if target.shape == input.shape and target.is_floating_point():
-        return _soft_cross_entropy(log_probabilities, target, weight, reduction, label_smoothing, axis)
-    if target.is_floating_point():
-        raise RuntimeError(
-            f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
-            f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
-        )
-    hard = nll_loss(log_probabilities, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if not label_smoothing:
-        return hard
-    smooth = _smooth_loss(log_probabilities, target, weight, ignore_index, reduction, axis)
-    share = label_smoothing / input.shape[axis]
-    return hard * (1 - label_smoothing) + smooth * share
-
-
-def _per_class(weight: Tensor, like: Tensor, axis: int) -> Tensor:
-    """Return class weights in a shape that broadcasts along the class axis."""
-    return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1))
-
-
-def _smooth_loss(
-    log_probabilities: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, axis: int
-) -> Tensor:
-    """Return the loss against all classes alike, reduced as the hard loss is."""
-    weighted = log_probabilities if weight is None else log_probabilities * _per_class(weight, log_probabilities, axis)
-    losses = (-weighted.sum(axis)).masked_fill(target == ignore_index, 0)
-    if reduction != "mean":
-        return _reduced(losses, reduction)
-    kept: Any = target != ignore_index
-    if weight is None:
-        return losses.sum() / kept.sum()
-    return losses.sum() / weight[target.masked_fill(~kept, 0)].masked_fill(~kept, 0).sum()
-
-
-def _soft_cross_entropy(
-    log_probabilities: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
-) -> Tensor:
-    classes = log_probabilities.shape[axis]
-    if smoothing:
-        target = target * (1 - smoothing) + full_like(target, smoothing / classes)
-    products = log_probabilities * target
-    if weight is not None:
-        products = products * _per_class(weight, products, axis)
-    losses = -products.sum(axis)
-    if reduction == "mean":
-        return losses.sum() / max(log_probabilities.numel() // classes, 1)
-    return _reduced(losses, reduction)
-
-
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Return class indices as rows of zeros with a one, int64, in a new last dimension."""
     if tensor.dtype is not dtypes.int64:
@@ -794,3 +573,429 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     classes = tensor._wrap_like(tensor._xp.arange(num_classes))
     return arithmetic.eq(tensor.unsqueeze(-1), classes).long()
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """Return the input divided by its norms along a dimension.
+
+    Args:
+        input: any shape.
+        p: the order of the norm.
+        dim: a dimension, or several.
+        eps: the least norm that is divided by.
+        out: where to write the result.
+    """
+    require_tensor("normalize", "input", input)
+    result = input / input.norm(p, dim, True).clamp_min(eps)
+    return result if out is None else out.copy_(result)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Return the cosines of the angles between vectors along a dimension.
+
+    Args:
+        x1: any shape.
+        x2: a shape that broadcasts with it.
+        dim: the dimension, counted in the common shape.
+        eps: the least length that is divided by.
+
+    Raises:
+        RuntimeError: the common type is not floating point.
+    """
+    require_tensor("cosine_similarity", "x1", x1)
+    require_tensor("cosine_similarity", "x2", x2)
+    common = dtypes.common_dtype(x1.dtype, x1.ndim, x2.dtype, x2.ndim)
+    if not common.is_floating_point:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {common.name}")
+    units = []
+    for x in broadcast_tensors(to_dtype(x1, common), to_dtype(x2, common)):
+        length = x.norm(2, dim, True).clone()
+        with no_grad():
+            length.clamp_(min=eps)
+        units.append(x / length)
+    return (units[0] * units[1]).sum(dim)
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Rearrange (*, C · r², H, W) to (*, C, H · r, W · r).
+
+    Raises:
+        RuntimeError: fewer than 3 dimensions, a factor that is not positive, or channels that it does not divide.
+    """
+    require_tensor("pixel_shuffle", "input", input)
+    *lead, channels, height, width = _image_shape("pixel_shuffle", input, "upscale_factor", upscale_factor)
+    r = upscale_factor
+    if channels % (r * r):
+        raise RuntimeError(
+            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor={r}"
+            f", but input.size(-3)={channels} is not"
+        )
+    split = input.reshape((*lead, channels // (r * r), r, r, height, width))
+    n = len(lead)
+    order = (*range(n + 1), n + 3, n + 1, n + 4, n + 2)
+    return split.permute(order).reshape((*lead, channels // (r * r), height * r, width * r))
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Rearrange (*, C, H · r, W · r) to (*, C · r², H, W).
+
+    Raises:
+        RuntimeError: fewer than 3 dimensions, a factor that is not positive, or extents that it does not divide.
+    """
+    require_tensor("pixel_unshuffle", "input", input)
+    *lead, channels, height, width = _image_shape("pixel_unshuffle", input, "downscale_factor", downscale_factor)
+    r = downscale_factor
+    if height % r or width % r:
+        raise RuntimeError(
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor={r}, but got"
+            f" {height} and {width}"
+        )
+    split = input.reshape((*lead, channels, height // r, r, width // r, r))
+    n = len(lead)
+    order = (*range(n + 1), n + 2, n + 4, n + 1, n + 3)
+    return split.permute(order).reshape((*lead, channels * r * r, height // r, width // r))
+
+
+def _image_shape(name: str, input: Tensor, argument: str, factor: Any) -> tuple[int, ...]:
+    """Check the input and the factor of pixel (un)shuffling; return the input's shape."""
+    if isinstance(factor, bool) or not hasattr(factor, "__index__"):
+        raise TypeError(f"{name}(): argument '{argument}' must be int, not {type(factor).__name__}")
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"{name} expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if factor <= 0:
+        raise RuntimeError(f"{name} expects a positive {argument}, but got {factor}")
+    return tuple(input.shape)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Rearrange the channels of (N, C, *): of each of the groups the first, then of each the second, and so on.
+
+    Raises:
+        RuntimeError: fewer than 3 dimensions, a number of groups that is not positive or does not divide C.
+    """
+    require_tensor("channel_shuffle", "input", input)
+    if input.ndim < 3:
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
+    if groups <= 0:
+        raise RuntimeError(f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
+    channels = input.shape[1]
+    if channels % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups."
+        )
+    split = input.reshape((input.shape[0], groups, channels // groups, *input.shape[2:]))
+    return split.transpose(1, 2).reshape(tuple(input.shape))
+
+
+def _pair(operation: str, argument: str, value: Any, least: int) -> tuple[int, int]:
+    """Return an int or two as two, and refuse those below `least`."""
+    values = extents(operation, argument, value, 2)
+    if min(values) < least:
+        raise RuntimeError(f"{operation}: {argument} must be at least {least}, but got {values}")
+    return values[0], values[1]
+
+
+def _blocks(
+    operation: str, size: tuple[int, int], kernel_size: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Blocks:
+    blocks = Blocks(
+        size,
+        _pair(operation, "kernel_size", kernel_size, 1),
+        _pair(operation, "dilation", dilation, 1),
+        _pair(operation, "padding", padding, 0),
+        _pair(operation, "stride", stride, 1),
+    )
+    if min(blocks.count) < 1:
+        raise RuntimeError(
+            f"{operation}: the array of sliding blocks for spatial size {size}, kernel_size={blocks.kernel},"
+            f" dilation={blocks.dilation}, padding={blocks.padding}, stride={blocks.stride} would be {blocks.count},"
+            " which is too small (non-positive)"
+        )
+    return blocks
+
+
+def unfold(input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
+    """Return the sliding blocks of images as columns.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        kernel_size: extents of a block, an int or (kH, kW).
+        dilation: distance between a block's elements.
+        padding: zeros added on both sides.
+        stride: step of the blocks.
+
+    Returns:
+        (N, C · kH · kW, L), L the number of blocks, or without N.
+
+    Raises:
+        RuntimeError: another rank, or no blocks.
+    """
+    require_tensor("unfold", "input", input)
+    if input.ndim < 3:
+        raise IndexError(f"unfold: expected input of 3 or 4 dimensions, got shape {tuple(input.shape)}")
+    if input.ndim > 4 or 0 in input.shape[-3:]:
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input,"
+            f" but got: {list(input.shape)}"
+        )
+    blocks = _blocks("unfold", (input.shape[-2], input.shape[-1]), kernel_size, dilation, padding, stride)
+    if input.ndim == 3:
+        return Unfold(blocks)(input.unsqueeze(0)).squeeze(0)
+    return Unfold(blocks)(input)
+
+
+def fold(
+    input: Tensor, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
+) -> Tensor:
+    """Sum blocks, given as columns, to images; the adjoint of `unfold`.
+
+    Args:
+        input: (N, C · kH · kW, L) or (C · kH · kW, L).
+        output_size: extents of the images, an int or (H, W).
+        kernel_size: extents of a block, an int or (kH, kW).
+        dilation: distance between a block's elements.
+        padding: elements cut off on both sides.
+        stride: step of the blocks.
+
+    Returns:
+        (N, C, H, W), or without N.
+
+    Raises:
+        RuntimeError: another rank, or numbers of rows or columns that do not fit.
+    """
+    require_tensor("fold", "input", input)
+    if input.ndim not in (2, 3) or 0 in input.shape[-2:]:
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for"
+            f" input, but got: {list(input.shape)}"
+        )
+    blocks = _blocks("fold", _pair("fold", "output_size", output_size, 1), kernel_size, dilation, padding, stride)
+    rows, columns = input.shape[-2:]
+    if rows % (blocks.kernel[0] * blocks.kernel[1]):
+        raise RuntimeError(
+            f"fold: expected size of input's dimension 1 to be divisible by the product of kernel_size={blocks.kernel},"
+            f" but got {rows}"
+        )
+    if columns != blocks.count[0] * blocks.count[1]:
+        raise RuntimeError(
+            f"fold: expected size of input's last dimension to match the number of sliding blocks"
+            f" {blocks.count[0]} * {blocks.count[1]}, but got {columns}"
+        )
+    if input.ndim == 2:
+        return Fold(blocks)(input.unsqueeze(0)).squeeze(0)
+    return Fold(blocks)(input)
+
+
+def _require_probability(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _kept(input: Tensor, p: float, by_channel: bool) -> Tensor:
+    """Return ones with probability 1 - p and zeros, for each element or for each channel of (N, C, *)."""
+    shape = (*input.shape[:2], *[1] * (input.ndim - 2)) if by_channel else tuple(input.shape)
+    return input._like_array(numpy_generator(None).random(shape) >= p)
+
+
+def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+    """Drop whole channels of (N, C, *)."""
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if input.ndim < 2:
+        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {input.ndim}")
+    mask = _kept(input, p, True)
+    if p < 1:
+        mask = mask / (1 - p)
+    return input.mul_(mask) if inplace else input * mask
+
+
+def _warn_of_rank(name: str, input: Tensor, expected: str) -> None:
+    warnings.warn(
+        f"{name}: Received a {input.ndim}-D input, which is deprecated and will result in an error in a future release."
+        f" Please use dropout instead: {name} provides channel-wise dropout on inputs of {expected}.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero channels of (N, C, L) or (C, L) with probability `p` and scale the others by `1 / (1 - p)`.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+        RuntimeError: another rank.
+    """
+    _require_probability(p)
+    if input.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input")
+    return _unbatched(input, input.ndim == 2, p, training, inplace)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero channels of (N, C, H, W), or (with a warning) of (N, C, L), and scale the others by `1 / (1 - p)`.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+    """
+    _require_probability(p)
+    if input.ndim not in (3, 4):
+        _warn_of_rank("dropout2d", input, "3 or 4 dimensions")
+    if input.ndim == 3:
+        warnings.warn(
+            "dropout2d: Received a 3D input, which is taken as (N, C, L). A future release will take it as (C, H, W),"
+            " without a batch dimension: please switch to using dropout1d instead.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return _feature_dropout(input, p, training, inplace)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero channels of (N, C, D, H, W) or (C, D, H, W) with probability `p` and scale the others by `1 / (1 - p)`.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+    """
+    _require_probability(p)
+    if input.ndim not in (4, 5):
+        _warn_of_rank("dropout3d", input, "4 or 5 dimensions")
+    return _unbatched(input, input.ndim != 5, p, training, inplace)
+
+
+def _unbatched(input: Tensor, without_batch: bool, p: float, training: bool, inplace: bool) -> Tensor:
+    if not without_batch:
+        return _feature_dropout(input, p, training, inplace)
+    result = _feature_dropout(input.unsqueeze(0), p, training, inplace)
+    return input if inplace else result.squeeze(0)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Set elements to SELU's negative limit with probability `p`, then scale and shift so that mean and variance stay.
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+    """
+    _require_probability(p)
+    return _alpha_dropout(input, p, training, inplace, False)
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Do as `alpha_dropout` with whole channels of (N, C, *).
+
+    Raises:
+        ValueError: `p` outside of [0, 1].
+        RuntimeError: fewer than 2 dimensions.
+    """
+    _require_probability(p)
+    return _alpha_dropout(input, p, training, inplace, True)
+
+
+def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, by_channel: bool) -> Tensor:
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if by_channel and input.ndim < 2:
+        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {input.ndim}")
+    if p == 1:
+        return input.mul_(0) if inplace else input * 0
+    limit = -1.7580993408473766  # of SELU, for large negative numbers
+    scale = 1 / ((limit * limit * p + 1) * (1 - p)) ** 0.5
+    kept = _kept(input, p, by_channel)
+    shift = (kept - (1 - p)) * (limit * scale)
+    return input.mul_(kept * scale).add_(shift) if inplace else input * (kept * scale) + shift
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `input1 @ weight[k] @ input2 + bias[k]` for each k.
+
+    Args:
+        input1: (*, I).
+        input2: (*, J).
+        weight: (O, I, J).
+        bias: (O,) or None.
+
+    Returns:
+        (*, O).
+
+    Raises:
+        RuntimeError: shapes that do not fit.
+    """
+    if weight.ndim != 3 or input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            "bilinear(): expected inputs alike but for their last dimension and a weight of 3 dimensions, got"
+            f" {tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(weight.shape)}"
+        )
+    for number, x in ((1, input1), (2, input2)):
+        if x.shape[-1] != weight.shape[number]:
+            raise RuntimeError(
+                f"bilinear(): input{number} size does not match weight size: got {x.shape[-1]} but expected"
+                f" {weight.shape[number]}"
+            )
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {tuple(bias.shape)} but expected {weight.shape[0]}"
+        )
+    rows, columns = input1.reshape(-1, weight.shape[1]), input2.reshape(-1, weight.shape[2])
+    halfway = (rows @ weight).transpose(0, 1)  # (batch, O, J)
+    result = (halfway @ columns.unsqueeze(2)).squeeze(2).reshape((*input1.shape[:-1], weight.shape[0]))
+    return result if bias is None else result + bias
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Return rows of a table.
+
+    Args:
+        input: row numbers, int32 or int64 of any shape.
+        weight: the table, (V, D).
+        padding_idx: a row that gets no gradient; negative numbers count from the end.
+        max_norm: rows that are picked and longer are first scaled down to this norm, in place.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is picked.
+        sparse: accepted for PyTorch's sake; gradients are dense.
+
+    Returns:
+        (*, D).
+
+    Raises:
+        IndexError: a row number outside of the table.
+        RuntimeError: another type of row numbers, or a table that is no matrix.
+        AssertionError: `padding_idx` lies outside of the table.
+    """
+    require_tensor("embedding", "input", input)
+    require_tensor("embedding", "weight", weight)
+    if padding_idx is not None:
+        if not -weight.size(0) <= padding_idx < weight.size(0):
+            raise AssertionError(
+                f"Padding_idx must be within num_embeddings: expected it in [-{weight.size(0)}, {weight.size(0)}),"
+                f" got {padding_idx}"
+            )
+        padding_idx %= weight.size(0)
+    if weight.ndim != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {tuple(weight.shape)}")
+    if input.dtype not in (dtypes.int32, dtypes.int64):
+        raise RuntimeError(f"embedding: expected indices of type torch.int64 or torch.int32, got {input.dtype}")
+    require_same_device("embedding", weight, input)
+    indices = input._array
+    if indices.size and (indices.min() < 0 or indices.max() >= weight.size(0)):
+        raise IndexError(f"embedding: index out of range in self: expected indices in [0, {weight.size(0)})")
+    if max_norm is not None and indices.size:
+        _shorten_rows(weight, indices, max_norm, norm_type)
+    return Embedding(indices, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)(weight)
+
+
+def _shorten_rows(weight: Tensor, indices: Any, max_norm: float, norm_type: float) -> None:
+    """Scale rows of a table down to a norm, in place."""
+    picked = weight._wrap_like(weight._xp.unique(indices))
+    with no_grad():
+        rows = weight.detach()[picked]
+        norms = rows.norm(norm_type, 1, True)
+        weight[picked] = arithmetic.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)

@@ -7,7 +7,7 @@ from typing import Any
 from ..tensor import Tensor
 
 
-class _Registered(Tensor):
+class _Registered(Tensor, plain_results=True):
     """A tensor of a class of its own on the memory of another tensor, without history."""
 
     def __init__(self, data: Any = None) -> None:
@@ -16,7 +16,7 @@ class _Registered(Tensor):
             return
         if not isinstance(data, Tensor):
             raise AttributeError(f"{type(self).__name__}: data must be a Tensor, got {type(data).__name__}")
-        self._array = data._array
+        self._array, self._memory = data._array, data._storage_array()
         self._counter = data._version_counter()
         if data.is_cuda:
             self._device = data.device
@@ -48,6 +48,11 @@ class Parameter(_Registered):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         super().__init__(data)
         self.requires_grad_(requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copied = super().__deepcopy__(memo)
+        copied.grad = None  # as in PyTorch, where only plain tensors take their gradients along
+        return copied
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -5,10 +5,13 @@ Importing this package installs the operations as methods of Tensor.
 
 from . import arithmetic as arithmetic
 from . import binary as binary
+from . import callables as callables
+from . import complex as complex
 from . import conversion as conversion
 from . import copies as copies
 from . import einsum as einsum
 from . import factor as factor
+from . import fft as fft
 from . import histogram as histogram
 from . import indexing as indexing
 from . import joining as joining

@@ -9,19 +9,23 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.grad_mode import state
+from ..autograd.grad_mode import observers, state
 from ..autograd.graph import Node, edge_of, next_in_sequence
 from ..device import CPU, array_module
+from ..layout import allocate_strided, element_strides, format_strides, require_memory_format
+from ..layout import memory_format as MemoryFormat
 from ..quiet import local, quietly
 from ..spelling import respelled
 from ..tensor import Tensor, method
 from .operands import (
     broadcast_shape,
+    cast,
     fitting_scalar,
     floating_operands,
     is_scalar,
     not_implemented,
     operands,
+    refuse_complex,
     require_number,
     require_tensor,
     scalar_tensor,
@@ -94,6 +98,10 @@ class Ufunc(Binary):
                 if self.saves_inputs:
                     self._save((a, b), (result,))
                 result._requires_grad, result._grad_fn = True, self
+                if observers.count:
+                    self.reveal((result,))
+        elif observers.count and state.inference:
+            result._mark_inference()
         return result
 
 
@@ -127,6 +135,7 @@ class Mul(Ufunc):
     ufunc = "multiply"
     saves_inputs = (0, 1)
     saved_for = (1, 0)
+    holomorphic = True
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -141,6 +150,8 @@ class Div(Ufunc):
     ufunc = "true_divide"
     saves_inputs = (0, 1)
     saved_for = (1,)
+    in_float32 = True
+    holomorphic = True
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -161,6 +172,7 @@ class DivRounded(Binary):
     """Division rounded to an integer: its gradient is zero wherever it exists."""
 
     name = "DivBackward2"
+    in_float32 = True
 
     def __init__(self, rounding: str) -> None:
         self.rounding = rounding
@@ -195,6 +207,7 @@ def _truncated_quotient(xp: Any, a: Any, b: Any) -> Any:
 class Remainder(Binary):
     saves_inputs = (0, 1)
     saved_for = (1, 1)
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         refuse_zero_divisor(a, b)
@@ -212,6 +225,8 @@ class Remainder(Binary):
 class Pow(Binary):
     saves_inputs = (0, 1)
     saves_outputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         if a.dtype.kind == "i" and (b < 0).any():
@@ -226,7 +241,7 @@ class Pow(Binary):
             # 0 ** 0 is 1 whatever the base does: its derivative is 0, not 0 * inf
             grad_a = unbroadcast((grad * b * a.pow(b - 1)).masked_fill(b == 0, 0), self.shapes[0])
         if to_b:
-            flat = (a == 0) & (b >= 0)
+            flat = (a == 0) & ((b.real >= 0) & (b.imag == 0) if b.is_complex() else b >= 0)
             grad_b = unbroadcast((grad * result * a.log()).masked_fill(flat, 0), self.shapes[1])
         return grad_a, grad_b
 
@@ -242,6 +257,8 @@ class PowNumber(Node):
 
     name = "PowBackward0"
     saves_inputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def __init__(self, exponent: Any) -> None:
         self.exponent = exponent
@@ -254,7 +271,7 @@ class PowNumber(Node):
             return a * a
         if exponent == 3:
             return a * a * a
-        if a.dtype.kind == "f":
+        if a.dtype.kind in "fc":
             if exponent == 0.5:
                 return xp.sqrt(a)
             if exponent == -0.5:
@@ -274,6 +291,7 @@ class PowNumber(Node):
 
 class Maximum(Binary):
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return xp.maximum(a, b)
@@ -335,7 +353,11 @@ def _scaled(b: Tensor, alpha: Any) -> Tensor:
     """Return `alpha * b`, in the type of `b`."""
     if isinstance(alpha, bool) and b.dtype is not dtypes.bool:
         raise RuntimeError(f"Boolean alpha only supported for Boolean results, got alpha={alpha} for {b.dtype}")
-    if isinstance(alpha, float) and not b.is_floating_point():
+    if isinstance(alpha, complex) and not b.is_complex():
+        raise RuntimeError(
+            f"For non-complex input tensors, argument alpha must not be a complex number, got {alpha} for {b.dtype}"
+        )
+    if isinstance(alpha, float) and b.dtype.category < 2:
         raise RuntimeError(
             f"For integral input tensors, argument alpha must not be a floating point number, got {alpha} for {b.dtype}"
         )
@@ -370,6 +392,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 def _rounded_quotient(operation: str, node: DivRounded, input: Any, other: Any) -> Tensor:
     a, b = operands(operation, input, other)
     require_number(operation, a)
+    refuse_complex(operation, a)
     return node(a, b)
 
 
@@ -384,6 +407,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     """Return the remainder of floor division, with the sign of the divisor."""
     a, b = operands("remainder", input, other)
     require_number("remainder", a)
+    refuse_complex("remainder", a)
     return Remainder()(a, b)
 
 
@@ -396,7 +420,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
             raise RuntimeError(
                 f"Integers to negative integer powers are not allowed, got {a.dtype} to the power {exponent}"
             )
-        return PowNumber(fitting_scalar(exponent, a.dtype, CPU).item() if a.dtype is dtypes.float16 else exponent)(a)
+        return PowNumber(
+            fitting_scalar(exponent, a.dtype, CPU).item() if a._array.dtype.char in dtypes.HALF_CHARS else exponent
+        )(a)
     if a.dtype is dtypes.bool:
         raise not_implemented("pow", a.dtype, "a type of numbers")
     node = Pow()
@@ -419,6 +445,7 @@ def _require_two_tensors(operation: str, input: Any, other: Any) -> None:
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """Return the larger of two elements; NaN wins."""
     _require_two_tensors("maximum", input, other)
+    refuse_complex("maximum", input, other, error=RuntimeError)
     return Maximum()(*operands("maximum", input, other))
 
 
@@ -426,6 +453,7 @@ def maximum(input: Tensor, other: Tensor) -> Tensor:
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     """Return the smaller of two elements; NaN wins."""
     _require_two_tensors("minimum", input, other)
+    refuse_complex("minimum", input, other, error=RuntimeError)
     return Minimum()(*operands("minimum", input, other))
 
 
@@ -454,16 +482,21 @@ def _without_gradient(ufunc: str, a: Tensor, b: Tensor) -> Tensor:
     except (RuntimeError, ValueError):
         broadcast_shape(ufunc, x.shape, y.shape)
         output = quietly(function, x, y)
-    return a._wrap_like(output)
+    result = a._wrap_like(output)
+    if observers.count and state.inference:
+        result._mark_inference()
+    return result
 
 
-def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callable[..., Tensor]:
-    """Install a comparison; `numbers` tells whether an operand may be a Python number."""
+def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True, ordering: bool = False) -> Callable[..., Tensor]:
+    """Install a comparison; `numbers` tells whether an operand may be a Python number, `ordering` if it needs order."""
 
     def compare(input: Any, other: Any) -> Tensor:
         if not numbers:
             _require_two_tensors(name, input, other)
         a, b = operands(name, input, other)
+        if ordering:
+            refuse_complex(name, a)
         return _without_gradient(ufunc, a, b)
 
     compare.__name__ = name
@@ -473,10 +506,10 @@ def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True) -> Callab
 
 eq = _comparison("eq", "equal", "Return where two elements are equal.")
 ne = _comparison("ne", "not_equal", "Return where two elements differ.")
-lt = _comparison("lt", "less", "Return where `input < other`.")
-le = _comparison("le", "less_equal", "Return where `input <= other`.")
-gt = _comparison("gt", "greater", "Return where `input > other`.")
-ge = _comparison("ge", "greater_equal", "Return where `input >= other`.")
+lt = _comparison("lt", "less", "Return where `input < other`.", ordering=True)
+le = _comparison("le", "less_equal", "Return where `input <= other`.", ordering=True)
+gt = _comparison("gt", "greater", "Return where `input > other`.", ordering=True)
+ge = _comparison("ge", "greater_equal", "Return where `input >= other`.", ordering=True)
 logical_and = _comparison("logical_and", "logical_and", "Return where both are true.", False)
 logical_or = _comparison("logical_or", "logical_or", "Return where one or both are true.", False)
 logical_xor = _comparison("logical_xor", "logical_xor", "Return where just one is true.", False)
@@ -511,6 +544,13 @@ def bitwise_not(input: Tensor) -> Tensor:
     if input.dtype.category > 1:
         raise not_implemented("bitwise_not", input.dtype, "integers or booleans")
     return input._wrap_like(input._xp.invert(input._array))
+
+
+def _invert(self: Tensor) -> Tensor:
+    """Return the bits inverted, or booleans negated, as the operator `~` does."""
+    if self.dtype.category > 1:
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return bitwise_not(self)
 
 
 @method
@@ -640,8 +680,18 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 
 class Clone(Node):
+    """A copy, of a dense tensor with its strides unless another memory format is wanted."""
+
+    def __init__(self, wanted: MemoryFormat | None = None) -> None:
+        self.wanted = wanted
+
     def forward(self, a: Any) -> Any:
-        return a.copy(order="K") if isinstance(a, np.ndarray) else a.copy()
+        if self.wanted is None and a.flags.c_contiguous and 1 not in a.shape:
+            return a.copy()
+        strides = format_strides("clone", a.shape, element_strides(a), self.wanted)
+        result = allocate_strided(a.shape, strides, a.dtype, self.where)
+        result[...] = a
+        return result
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad
@@ -649,8 +699,9 @@ class Clone(Node):
 
 @method
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Return a copy; gradients flow through it."""
-    return Clone()(input)
+    """Return a copy, by default with the strides of a dense tensor; gradients flow through it."""
+    require_memory_format("clone", memory_format)
+    return Clone(memory_format)(input)
 
 
 class Fill(Node):
@@ -681,12 +732,13 @@ class Copy(Node):
                 f"output with shape {list(a.shape)} doesn't match the broadcast shape"
                 f" {list(broadcast_shape('copy_', a.shape, source.shape))}"
             )
-        return xp.broadcast_to(source, a.shape).astype(a.dtype)
+        return cast(xp.broadcast_to(source, a.shape), a.dtype)
 
     def backward(self, grad: Tensor) -> Any:
         to_source = None
         if self.needs_input_grad[1]:
-            to_source = to_dtype(unbroadcast(grad, self.source_shape), self.source_dtype)
+            real = grad.is_complex() and not self.source_dtype.is_complex
+            to_source = to_dtype(unbroadcast(grad.real if real else grad, self.source_shape), self.source_dtype)
         return grad._filled_like(0) if self.needs_input_grad[0] else None, to_source
 
 
@@ -715,16 +767,6 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     """Return whether two tensors have the same shape."""
     _require_two_tensors("is_same_size", input, other)
     return input._array.shape == other._array.shape
-
-
-@method
-def is_nonzero(input: Tensor) -> bool:
-    """Return whether the only element is not zero."""
-    require_tensor("is_nonzero", "input", input)
-    if input._array.size != 1:
-        many = "no values" if input._array.size == 0 else "more than one value"
-        raise RuntimeError(f"Boolean value of Tensor with {many} is ambiguous")
-    return bool(input._array.item())
 
 
 class Zero(Fill):
@@ -761,11 +803,12 @@ def install_in_place(name: str, operation: Callable[..., Tensor]) -> None:
     method(assign)
 
 
-def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None) -> None:
+def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None = None, arrays: bool = False) -> None:
     """Install an operator; an operand of a foreign type gives NotImplemented, so that it may have its say.
 
     The commonest cases, two floating-point tensors of one type or one such tensor and a number, go straight to `node`,
-    where one is given.
+    where one is given. `arrays` tells whether NumPy arrays are taken, too: without it, NumPy computes with the tensor,
+    as in PyTorch.
     """
     reflected = name.startswith("__r")
 
@@ -779,18 +822,12 @@ def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None
                 return node()(number, self) if reflected else node()(self, number)
         if isinstance(other, Tensor) or is_scalar(other):
             return operation(other, self) if reflected else operation(self, other)
-        if isinstance(other, np.ndarray):
+        if arrays and isinstance(other, np.ndarray):
             other = Tensor._wrap(other)
             return operation(other, self) if reflected else operation(self, other)
         return NotImplemented
 
     method(operate, name=name)
-
-
-def _invert(self: Tensor) -> Tensor:
-    if self.dtype.category > 1:
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
-    return bitwise_not(self)
 
 
 def _install_in_place_test(name: str, operation: Callable[..., Tensor]) -> None:
@@ -812,12 +849,12 @@ def _install_operators() -> None:
     reflected_nodes = nodes | {"sub": Rsub}
     for name, operation in (both | logic).items():
         _operator(f"__{name}__", operation, nodes.get(name))
-        _operator(f"__r{name}__", operation, reflected_nodes.get(name))
+        _operator(f"__r{name}__", operation, reflected_nodes.get(name), arrays=name == "truediv")  # as PyTorch
         in_place = f"{operation.__name__}_"
         install_in_place(in_place, operation)
         _operator(f"__i{name}__", getattr(Tensor, in_place))
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
-        _operator(f"__{name}__", operation)
+        _operator(f"__{name}__", operation, arrays=name in ("eq", "ne"))
         _install_in_place_test(f"{name}_", operation)
     for operation in (neg, masked_fill, square, bitwise_not, logical_and, logical_or, logical_xor, logical_not):
         install_in_place(f"{operation.__name__}_", operation)

@@ -34,6 +34,7 @@ from .operands import (
     is_scalar,
     not_implemented,
     operands,
+    refuse_complex,
     require_floating_point,
     require_number,
     require_same_device,
@@ -50,6 +51,8 @@ class Pair(Binary):
     saves_inputs = (0, 1)
     formula: Callable[..., Any]
     gradients: Callable[..., Any]
+    in_float32 = True
+    holomorphic = True
 
     def apply(self, xp: Any, a: Any, b: Any) -> Any:
         return self.formula(xp, a, b)
@@ -70,13 +73,20 @@ def _declare_pair(
     gradients: Callable[[Tensor, Tensor, Tensor], tuple[Any, Any]],
     prepare: Callable[..., tuple[Tensor, Tensor]] = operands,
     in_place: bool = True,
+    complex_error: type[Exception] | None = NotImplementedError,
 ) -> Callable[[Any, Any], Tensor]:
-    """Declare a function of two tensors by its formula on arrays and its gradients on tensors."""
+    """Declare a function of two tensors by its formula on arrays and its gradients on tensors.
+
+    Complex operands raise `complex_error` unless it is None.
+    """
     members = {"formula": staticmethod(formula), "gradients": staticmethod(gradients)}
     node: Any = type(name.capitalize(), (Pair,), members)
 
     def function(input: Any, other: Any) -> Tensor:
-        return node()(*prepare(name, input, other))
+        a, b = prepare(name, input, other)
+        if complex_error is not None:
+            refuse_complex(name, a, error=complex_error)
+        return node()(a, b)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -142,6 +152,15 @@ def _fmod(xp: Any, a: Any, b: Any) -> Any:
     return xp.fmod(a, b)
 
 
+def log_of_sum(xp: Any, a: Any, b: Any) -> Any:
+    """Return log(exp(a) + exp(b)) of arrays, without overflow."""
+    if a.dtype.kind != "c":
+        return xp.logaddexp(a, b)
+    swapped = a.real < b.real
+    high, low = xp.where(swapped, b, a), xp.where(swapped, a, b)
+    return high + xp.log1p(xp.exp(low - high))
+
+
 def _no_gradients(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     raise RuntimeError("the derivative of this function is not implemented")
 
@@ -184,10 +203,11 @@ hypot = _declare_pair(
 logaddexp = _declare_pair(
     "logaddexp",
     "Return `log(exp(input) + exp(other))` without overflow.",
-    lambda xp, a, b: xp.logaddexp(a, b),
+    log_of_sum,
     lambda grad, a, b: (grad * sigmoid(a - b), grad * sigmoid(b - a)),
     _require_floating,
     in_place=False,
+    complex_error=None,
 )
 logaddexp2 = _declare_pair(
     "logaddexp2",
@@ -211,6 +231,7 @@ fmax = _declare_pair(
     _extreme_gradients(ge),
     _require_tensors,
     in_place=False,
+    complex_error=RuntimeError,
 )
 fmin = _declare_pair(
     "fmin",
@@ -219,6 +240,7 @@ fmin = _declare_pair(
     _extreme_gradients(le),
     _require_tensors,
     in_place=False,
+    complex_error=RuntimeError,
 )
 copysign = _declare_pair(
     "copysign",
@@ -233,6 +255,7 @@ heaviside = _declare_pair(
     lambda xp, a, b: xp.where(a == 0, b, a > 0).astype(a.dtype),
     _no_gradients,
     _same_type,
+    complex_error=RuntimeError,
 )
 nextafter = _declare_pair(
     "nextafter",
@@ -269,10 +292,12 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:
-    """Return `input ** exponent`, computed in float64."""
+    """Return `input ** exponent`, computed in float64, or in complex128 where one of them is complex."""
     if not isinstance(input, Tensor) and not isinstance(exponent, Tensor):
         raise TypeError("float_power(): at least one argument must be Tensor, got two numbers")
-    a, b = (to_dtype(x, dtypes.float64) if isinstance(x, Tensor) else x for x in (input, exponent))
+    has_complex = any(x.is_complex() if isinstance(x, Tensor) else isinstance(x, complex) for x in (input, exponent))
+    wide = dtypes.complex128 if has_complex else dtypes.float64
+    a, b = (to_dtype(x, wide) if isinstance(x, Tensor) else x for x in (input, exponent))
     return pow(a, b)
 
 
@@ -318,14 +343,15 @@ class Lerp(Node):
 
     name = "LerpBackward1"
     saves_inputs = (0, 1, 2)
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, start: Any, end: Any, weight: Any) -> Any:
         xp = array_module(self.where)
         broadcast_shape("lerp", start.shape, end.shape, weight.shape)
         self.shapes = start.shape, end.shape, weight.shape
         difference = end - start
-        near = start.dtype.type(0.5)
-        return xp.where(xp.abs(weight) < near, start + weight * difference, end - difference * (1 - weight))
+        return xp.where(xp.abs(weight) < 0.5, start + weight * difference, end - difference * (1 - weight))
 
     def backward(self, grad: Tensor) -> Any:
         start, end, weight = self.saved_tensors
@@ -342,7 +368,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """Return the point between `input` and `end` at a share `weight` (a number or a tensor) of the way."""
     require_tensor("lerp", "input", input)
     require_tensor("lerp", "end", end)
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise not_implemented("lerp_kernel_scalar", input.dtype, "a floating-point type")
     if is_scalar(weight):
         weight = scalar_tensor(weight, input.dtype, input._device)

@@ -7,14 +7,14 @@ both operations and every order of derivative.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from ..autograd.graph import Node
 from ..device import allocate, contiguous, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
+from .complex import Complex
 
 Extents = tuple[int, ...]
 
@@ -51,15 +51,12 @@ class Convolution(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     fresh_gradients = True
+    in_float32 = True
 
     def __init__(self, geometry: _Geometry, transposed: bool, output_size: Extents) -> None:
         self.geometry, self.transposed, self.output_size = geometry, transposed, output_size
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
-        dtype = x.dtype
-        if dtype == np.float16:
-            x, weight = x.astype(np.float32), weight.astype(np.float32)
-            bias = None if bias is None else bias.astype(np.float32)
         self.input_size, self.weight_shape = x.shape[2:], weight.shape
         channels = weight.shape[1] * self.geometry.groups if self.transposed else weight.shape[0]
         output = allocate((x.shape[0], channels, *self.output_size), x.dtype, self.where)
@@ -72,7 +69,7 @@ class Convolution(Node):
             *self.geometry.arguments(),
             volumetric(output, self.where),
         )
-        return output.astype(dtype, copy=False)
+        return output
 
     def backward(self, grad: Tensor) -> Any:
         x, weight = self.saved_tensors
@@ -93,14 +90,12 @@ class ConvolutionWeight(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     fresh_gradients = True
+    in_float32 = True
 
     def __init__(self, geometry: _Geometry, shape: Extents) -> None:
         self.geometry, self.shape = geometry, shape
 
     def forward(self, x: Any, grad_output: Any) -> Any:
-        dtype = x.dtype
-        if dtype == np.float16:
-            x, grad_output = x.astype(np.float32), grad_output.astype(np.float32)
         self.input_size, self.output_size = x.shape[2:], grad_output.shape[2:]
         grad_weight = allocate(self.shape, x.dtype, self.where)
         kernels_for(self.where, "conv").conv_grad_weight(
@@ -109,7 +104,7 @@ class ConvolutionWeight(Node):
             *self.geometry.arguments(),
             volumetric(grad_weight, self.where),
         )
-        return grad_weight.astype(dtype, copy=False)
+        return grad_weight
 
     def backward(self, grad: Tensor) -> Any:
         x, grad_output = self.saved_tensors
@@ -125,15 +120,13 @@ class ConvolutionBias(Node):
 
     name = "SumBackward1"
     fresh_gradients = True
+    in_float32 = True
 
     def forward(self, grad_output: Any) -> Any:
         self.shape = grad_output.shape
-        dtype = grad_output.dtype
-        if dtype == np.float16:
-            grad_output = grad_output.astype(np.float32)
         grad_bias = allocate((self.shape[1],), grad_output.dtype, self.where)
         kernels_for(self.where, "conv").conv_grad_bias(volumetric(grad_output, self.where), grad_bias)
-        return grad_bias.astype(dtype, copy=False)
+        return grad_bias
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad.reshape((1, -1) + (1,) * (len(self.shape) - 2)).expand(self.shape)
@@ -151,5 +144,21 @@ def convolution(
     output_size: Extents,
 ) -> Tensor:
     """Run a convolution whose arguments were checked and whose output extents are known."""
+    if input.is_complex():
+        return _complex_convolution(
+            input,
+            weight,
+            bias,
+            lambda x, w: convolution(x, w, None, stride, padding, dilation, groups, transposed, output_size),
+        )
     node = Convolution(_Geometry(stride, padding, dilation, groups), transposed, output_size)
     return node(input, weight) if bias is None else node(input, weight, bias)
+
+
+def _complex_convolution(
+    input: Tensor, weight: Tensor, bias: Tensor | None, convolve: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Make a convolution of complex numbers of four of their parts."""
+    x, y, u, v = input.real, input.imag, weight.real, weight.imag
+    result = Complex()(convolve(x, u) - convolve(y, v), convolve(x, v) + convolve(y, u))
+    return result if bias is None else result + bias.reshape((-1,) + (1,) * (input.ndim - 2))

@@ -7,34 +7,60 @@ from typing import Any
 from .. import dtypes
 from ..device import CPU, as_device
 from ..tensor import Tensor, method
-from .operands import to_device, to_dtype
+from .operands import is_scalar, require_tensor, to_device, to_dtype
+
+_BUILTIN_TYPES = (float, int, bool, complex)
+
+
+def _is_dtype(value: Any) -> bool:
+    return isinstance(value, dtypes.dtype) or any(value is t for t in _BUILTIN_TYPES)
 
 
 @method
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Return the tensor in another type and/or on another device; itself where nothing changes.
 
-    Forms: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`, each with `non_blocking`, `copy`.
+    Forms: `to(device=None, dtype=None)`, `to(dtype)`, `to(other)`, each followed by `non_blocking=False, copy=False`
+    and the keyword `memory_format`.
     """
-    dtype, where = kwargs.pop("dtype", None), kwargs.pop("device", None)
-    copy = kwargs.pop("copy", False)
-    kwargs.pop("non_blocking", None)
-    kwargs.pop("memory_format", None)
-    other = kwargs.pop("other", None)
-    if kwargs:
-        raise TypeError(f"to() received an invalid keyword argument: {next(iter(kwargs))}")
-    for value in args:
-        if isinstance(value, Tensor):
-            other = value
-        elif isinstance(value, dtypes.dtype) or value in (float, int, bool):
-            dtype = value
-        elif isinstance(value, bool):
-            pass  # non_blocking
-        elif value is not None:
-            where = value
-    if other is not None:
-        dtype, where = other.dtype, other._device
-    return _converted(self, where, dtype, copy)
+    first = args[0] if args else None
+    if isinstance(first, Tensor):
+        names: tuple[str, ...] = ("other",)
+    elif _is_dtype(first):
+        names = ("dtype",)
+    else:
+        names = ("device", "dtype")
+    given = _by_name("to", (*names, "non_blocking", "copy"), args, kwargs)
+    where, dtype = given.get("device"), given.get("dtype")
+    if "other" in given:
+        where, dtype = first._device, first.dtype  # type: ignore[union-attr]
+    elif dtype is not None and not _is_dtype(dtype):
+        raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type_name(dtype)}")
+    for name in ("non_blocking", "copy"):
+        if not isinstance(given.get(name, False), bool):
+            raise TypeError(f"to(): argument '{name}' must be bool, not {type_name(given[name])}")
+    return _converted(self, where, dtype, given.get("copy", False))
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a value's class; `type` is a method here."""
+    return value.__class__.__name__
+
+
+def _by_name(operation: str, names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments by their names; refuse too many, unknown and doubled ones."""
+    if len(args) > len(names):
+        raise TypeError(
+            f"{operation}() takes up to {len(names)} positional arguments ({', '.join(names)}), got {len(args)}"
+        )
+    given = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name in given or name not in (*names, "memory_format") or name == "other":
+            raise TypeError(
+                f"{operation}() received an invalid combination of arguments: {name!r} beside {list(given)}"
+            )
+        given[name] = value
+    return given
 
 
 def _converted(tensor: Tensor, where: Any, dtype: Any, copy: bool) -> Tensor:
@@ -59,17 +85,30 @@ def cuda(self: Tensor, device: Any = None) -> Tensor:
 
 
 @method
-def type(self: Tensor, dtype: Any = None) -> Any:
-    """Return the tensor in another type, or without an argument PyTorch's name of its type."""
+def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """Return the tensor in another type, or without an argument PyTorch's name of its type.
+
+    Args:
+        dtype: a dtype, a class such as `FloatTensor`, or the name of one (`"torch.FloatTensor"`).
+        non_blocking: accepted for PyTorch's signature.
+    """
     if dtype is None:
         prefix = "torch.cuda." if self.is_cuda else "torch."
         return f"{prefix}{self.dtype.title}Tensor"
-    if isinstance(dtype, str):
-        names = {f"{d.title}Tensor": d for d in dtypes.ALL}
-        if dtype.rpartition(".")[2] not in names:
-            raise ValueError(f"invalid type: '{dtype}'")
-        dtype = names[dtype.rpartition(".")[2]]
-    return to_dtype(self, dtypes.as_dtype(dtype))
+    if dtype is Tensor:
+        return to_dtype(self, dtypes.get_default_dtype())
+    if isinstance(dtype, dtypes.dtype):
+        return to_dtype(self, dtype)
+    named = getattr(dtype, "dtype", None)
+    if isinstance(named, dtypes.dtype):
+        return to_device(to_dtype(self, named), CPU)
+    if not isinstance(dtype, str) and type_name(dtype) != "type":
+        raise TypeError(f"type(): dtype must be a type, str, or dtype object, got {dtype!r}")
+    names = {f"{d.title}Tensor": d for d in dtypes.ALL}
+    prefix, _, name = dtype.rpartition(".") if isinstance(dtype, str) else ("", "", "")
+    if prefix not in ("torch", "torch.cuda") or name not in names:
+        raise ValueError(f"invalid type: {getattr(dtype, '__name__', dtype)!r}")
+    return _converted(self, "cuda" if prefix == "torch.cuda" else CPU, names[name], False)
 
 
 @method
@@ -88,12 +127,15 @@ def _install_casts() -> None:
         "int": dtypes.int32,
         "long": dtypes.int64,
         "half": dtypes.float16,
+        "bfloat16": dtypes.bfloat16,
         "float": dtypes.float32,
         "double": dtypes.float64,
+        "cfloat": dtypes.complex64,
+        "cdouble": dtypes.complex128,
     }
     for name, target in names.items():
 
-        def cast(self: Tensor, target: dtypes.dtype = target) -> Tensor:
+        def cast(self: Tensor, *, memory_format: Any = None, target: dtypes.dtype = target) -> Tensor:
             return to_dtype(self, target)
 
         cast.__name__ = name
@@ -102,3 +144,55 @@ def _install_casts() -> None:
 
 
 _install_casts()
+
+
+def is_tensor(obj: Any) -> bool:
+    """Return whether `obj` is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Return whether the elements are floating-point numbers."""
+    require_tensor("is_floating_point", "input", input)
+    return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> bool:
+    """Return whether the elements are complex numbers."""
+    require_tensor("is_complex", "input", input)
+    return input.is_complex()
+
+
+def is_signed(input: Tensor) -> bool:
+    """Return whether the elements may be negative."""
+    require_tensor("is_signed", "input", input)
+    return input.is_signed()
+
+
+@method
+def is_nonzero(input: Tensor) -> bool:
+    """Return whether the one element of a tensor is not zero."""
+    require_tensor("is_nonzero", "input", input)
+    return bool(input)
+
+
+def result_type(tensor: Any, other: Any) -> dtypes.dtype:
+    """Return the type of a result of two operands, each a tensor or a number."""
+    kinds = []
+    for value in (tensor, other):
+        if isinstance(value, Tensor):
+            kinds.append((value.dtype, value.ndim))
+        elif is_scalar(value):
+            kinds.append((dtypes.scalar_dtype(value), -1))
+        else:
+            raise TypeError(f"result_type(): expected a Tensor or a number, got {type_name(value)}")
+    (a, a_dim), (b, b_dim) = kinds
+    return dtypes.common_dtype(a, a_dim, b, b_dim)
+
+
+def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
+    """Return whether an in-place operation may turn a result of type `from_` into `to`: no category is lost."""
+    for name, value in (("from_", from_), ("to", to)):
+        if not isinstance(value, dtypes.dtype):
+            raise TypeError(f"can_cast(): argument '{name}' must be torch.dtype, not {type_name(value)}")
+    return from_.category <= to.category

@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import state
-from ..autograd.graph import Node
+from ..autograd.graph import Node, NodeName
 from ..device import CPU, array_module
+from ..layout import with_new_axes
 from ..tensor import Tensor, method, normalize_dim
 from .operands import fitting_scalar, is_scalar, require_tensor, scalar_tensor, sizes, to_dtype
 from .shape import View, stack
@@ -26,13 +27,14 @@ class Slice(View):
         self.index, self._name = index, name
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> NodeName:
         """The last operation that PyTorch takes this index apart into."""
-        return self._name or _last_step(self.index, self.shape)
+        return NodeName(self._name or _last_step(self.index, self.shape))
 
     def forward(self, a: Any) -> Any:
         self.shape = a.shape
-        return a[(*self.index, ...)] if Ellipsis not in self.index else a[self.index]
+        result = a[(*self.index, ...)] if Ellipsis not in self.index else a[self.index]
+        return with_new_axes(array_module(self.where), result) if None in self.index else result
 
     def backward(self, grad: Tensor) -> Tensor:
         return Embed(self.index, self.shape)(grad)

@@ -16,7 +16,7 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Index
 from .operands import named, require_same_device, require_tensor, sizes
-from .shape import cat, expand, flip, narrow, repeat, reshape, split, stack, transpose, unsqueeze
+from .shape import cat, expand, flip, narrow, repeat, reshape, split, stack, transpose, unsqueeze, warn_of_rank
 
 
 def _atleast(operation: str, ndim: int, widen: Callable[[Tensor], Tensor], doc: str) -> Callable[..., Any]:
@@ -384,12 +384,16 @@ def _hermitian(self: Tensor) -> Tensor:
     """A matrix transposed and, if complex, conjugated."""
     if self.ndim not in (0, 2):
         raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.")
+    if not self.ndim:
+        warn_of_rank("H", 0, "matrices")
     return adjoint(self)
 
 
 @property  # type: ignore[misc]
 def _matrix_hermitian(self: Tensor) -> Tensor:
     """The tensor with its last two dimensions exchanged and, if complex, conjugated."""
+    if not self.ndim:
+        warn_of_rank("mH", 0, "matrices or batches of matrices")
     return adjoint(self)
 
 

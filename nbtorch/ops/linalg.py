@@ -26,6 +26,7 @@ from .shape import cat
 from .strided import diag_embed, diagonal, tril, triu
 
 eigh_result = return_type("linalg_eigh", "eigenvalues", "eigenvectors")
+eig_result = return_type("linalg_eig", "eigenvalues", "eigenvectors")
 qr_result = return_type("linalg_qr", "Q", "R")
 svd_result = return_type("linalg_svd", "U", "S", "Vh")
 slogdet_result = return_type("linalg_slogdet", "sign", "logabsdet")
@@ -44,19 +45,27 @@ class _LinAlgError(RuntimeError):
 LinAlgError = _LinAlgError
 
 
-# Those that name the precision in their error; the others are not implemented for float16.
-_PRECISE = ("linalg.inv", "linalg.inv_ex", "linalg.slogdet", "logdet", "linalg.pinv", "linalg.matrix_rank")
+_REFUSING_HALF = (
+    "linalg.matrix_norm",
+    "linalg.inv",
+    "linalg.inv_ex",
+    "linalg.slogdet",
+    "linalg.pinv",
+    "linalg.matrix_rank",
+    "linalg.lstsq",
+    "logdet",
+)
 
 
 def require_matrices(operation: str, a: Any, square: bool = False, name: str = "A", half: bool = False) -> None:
-    """Refuse what is not a stack of floating-point matrices, square ones if asked, float16 unless allowed."""
+    """Refuse what is not a stack of floating-point matrices, square ones if asked; `half` allows half precision."""
     require_tensor(operation, name, a)
     if a.ndim < 2:
         raise RuntimeError(f"{operation}: The input tensor {name} must have at least 2 dimensions.")
-    if not a.is_floating_point():
+    if a.dtype.category < 2:
         raise RuntimeError(f"{operation}: Expected a floating point or complex tensor as input. Got {a.dtype}")
-    if a._array.dtype.itemsize < 4 and not half:
-        error = RuntimeError if operation in _PRECISE else NotImplementedError
+    if a._array.dtype.char in dtypes.HALF_CHARS and not half:
+        error = RuntimeError if operation in _REFUSING_HALF else NotImplementedError
         raise error(f"{operation}: Low precision dtypes not supported. Got {a.dtype}")
     if square and a.shape[-1] != a.shape[-2]:
         raise RuntimeError(
@@ -79,6 +88,7 @@ _SINGULAR = "The inversion could not be completed because the input matrix is si
 class Inverse(Node):
     name = "LinalgInvExBackward0"
     saves_outputs = (0,)
+    holomorphic = True
 
     def forward(self, a: Any) -> Any:
         return _computed(array_module(self.where).linalg.inv, f"linalg.inv: {_SINGULAR}", a)
@@ -139,6 +149,7 @@ class Solve(Node):
     name = "LinalgSolveExBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         message = "linalg.solve: The solver failed because the input matrix is singular."
@@ -201,6 +212,7 @@ class SolveTriangular(Node):
     name = "LinalgSolveTriangularBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    holomorphic = True
 
     def __init__(self, upper: bool, unitriangular: bool) -> None:
         self.upper, self.unitriangular = upper, unitriangular
@@ -270,17 +282,17 @@ class Cholesky(Node):
     def backward(self, grad: Tensor) -> Tensor:
         """Return L⁻ᵀ Φ(Lᵀ G) L⁻¹, made symmetric, where Φ takes the lower triangle and halves the diagonal."""
         factor = self.saved_tensor
-        inner = tril(factor.mT @ grad)
+        inner = tril(factor.mH @ grad)
         inner = inner - diag_embed(diagonal(inner, 0, -2, -1)) / 2
-        left = SolveTriangular(True, False)(factor.mT, inner)
-        result = SolveTriangular(True, False)(factor.mT, left.mT).mT
-        return (result + result.mT) / 2
+        left = SolveTriangular(True, False)(factor.mH, inner)
+        result = SolveTriangular(True, False)(factor.mH, left.mH).mH
+        return (result + result.mH) / 2
 
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """Return the triangular L with `A = L @ L.mT`, or with `upper` its transpose, of positive-definite matrices."""
+    """Return the triangular L with `A = L @ L.mH`, or with `upper` its transpose, of positive-definite matrices."""
     require_matrices("linalg.cholesky", A, True)
-    return Cholesky()(A.mT).mT if upper else Cholesky()(A)
+    return Cholesky()(A.mH).mH if upper else Cholesky()(A)
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
@@ -298,8 +310,8 @@ def _old_cholesky(input: Tensor, upper: bool = False) -> Tensor:
 @method
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """Return the X with `A @ X = input`, given A's Cholesky factor."""
-    factor = L.mT if upper else L
-    return solve_triangular(factor.mT, solve_triangular(factor, input, upper=False), upper=True)
+    factor = L.mH if upper else L
+    return solve_triangular(factor.mH, solve_triangular(factor, input, upper=False), upper=True)
 
 
 @method
@@ -344,11 +356,11 @@ class QrWithoutQ(Qr):
 
 
 def _qr_gradient(q: Tensor, r: Tensor, grad_q: Tensor, grad_r: Tensor) -> Tensor:
-    """Return (G_Q + Q sym(R G_Rᵀ - G_Qᵀ Q)) R⁻ᵀ, where sym copies the lower triangle to the upper one."""
-    inner = r @ grad_r.mT - grad_q.mT @ q
+    """Return (G_Q + Q sym(R G_Rᴴ - G_Qᴴ Q)) R⁻ᴴ, where sym copies the lower triangle to the upper one, conjugated."""
+    inner = r @ grad_r.mH - grad_q.mH @ q
     lower = tril(inner, -1)
-    symmetric = lower + lower.mT + diag_embed(diagonal(inner, 0, -2, -1))
-    return solve_triangular(r, (grad_q + q @ symmetric).mT, upper=True).mT
+    symmetric = lower + lower.mH + diag_embed(diagonal(inner, 0, -2, -1).real)
+    return solve_triangular(r, (grad_q + q @ symmetric).mH, upper=True).mH
 
 
 def _wide_qr_gradient(q: Tensor, r: Tensor, grad_q: Tensor, grad_r: Tensor) -> Tensor:
@@ -360,7 +372,7 @@ def _wide_qr_gradient(q: Tensor, r: Tensor, grad_q: Tensor, grad_r: Tensor) -> T
     rows = r.shape[-2]
     square, rest = r[..., :rows], r[..., rows:]
     to_rest = q @ grad_r[..., rows:]
-    grad_q = grad_q + q @ rest @ grad_r[..., rows:].mT
+    grad_q = grad_q + q @ rest @ grad_r[..., rows:].mH
     # V = Qᵀ Y for the remaining columns Y of A
     to_square = _qr_gradient(q, square, grad_q, grad_r[..., :rows])
     return cat([to_square, to_rest], -1)
@@ -390,7 +402,7 @@ def _old_qr(input: Tensor, some: bool = True) -> Any:
 
 
 class Eigh(Node):
-    """Eigenvalues, ascending, and eigenvectors of symmetric matrices."""
+    """Eigenvalues, ascending, and eigenvectors of symmetric (Hermitian) matrices."""
 
     name = "LinalgEighBackward0"
     saves_outputs = (0, 1)
@@ -407,12 +419,12 @@ class Eigh(Node):
         values, vectors = self.saved_tensors
         inner = None
         if grad_vectors is not None:
-            inner = (vectors.mT @ grad_vectors) * _reciprocal_gaps(values)
+            inner = (vectors.mH @ grad_vectors) * _reciprocal_gaps(values)
         if grad_values is not None:
-            own = diag_embed(grad_values)
+            own = to_dtype(diag_embed(grad_values), vectors.dtype)
             inner = own if inner is None else inner + own
-        result = vectors @ inner @ vectors.mT
-        return (result + result.mT) / 2
+        result = vectors @ inner @ vectors.mH
+        return (result + result.mH) / 2
 
 
 def _reciprocal_gaps(values: Tensor) -> Tensor:
@@ -440,6 +452,57 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     return eigh(A, UPLO)[0]
 
 
+class Eig(Node):
+    """Eigenvalues and eigenvectors of square matrices, complex ones of real matrices too."""
+
+    name = "LinalgEigBackward0"
+    saves_outputs = (0, 1)
+
+    def forward(self, a: Any) -> Any:
+        values, vectors = _computed(
+            array_module(self.where).linalg.eig, "linalg.eig: The algorithm failed to converge.", a
+        )
+        self.origin = dtypes.from_numpy_dtype(a.dtype)
+        wide = self.origin.to_complex().numpy
+        return values.astype(wide, copy=False), vectors.astype(wide, copy=False)
+
+    def backward(self, grad_values: Tensor | None, grad_vectors: Tensor | None) -> Tensor:
+        """Return V⁻ᴴ (diag(G_λ) + (Vᴴ G_V - Vᴴ V diag(Re(Vᴴ G_V))) / E) Vᴴ with E_ij = conj(λ_j - λ_i).
+
+        Boeddeker et al., "On the computation of complex-valued gradients with application to statistically optimum
+        beamforming", 2017.
+        """
+        values, vectors = self.saved_tensors
+        adjoint = vectors.mH
+        inner = diag_embed(grad_values) if grad_values is not None else None
+        if grad_vectors is not None:
+            turned = adjoint @ grad_vectors
+            along = diagonal(turned, 0, -2, -1).real.unsqueeze(-2)
+            part = (turned - (adjoint @ vectors) * along) * _reciprocal_gaps(values).conj()
+            inner = part if inner is None else inner + part
+        result = solve(adjoint, inner @ adjoint)
+        return result if self.origin.is_complex else to_dtype(result.real, self.origin)
+
+
+def eig(A: Tensor) -> Any:
+    """Return eigenvalues and eigenvectors (columns, of length 1) of square matrices, always complex."""
+    require_matrices("linalg.eig", A, True)
+    _require_finite("linalg.eig", A)
+    return eig_result(*Eig()(A))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """Return the eigenvalues of square matrices, always complex, in no particular order."""
+    require_matrices("linalg.eigvals", A, True)
+    _require_finite("linalg.eigvals", A)
+    return Eig()(A)[0]
+
+
+def _require_finite(operation: str, A: Tensor) -> None:
+    if not A._xp.isfinite(A._array).all():
+        raise RuntimeError(f"{operation}: input tensor should not contain infs or NaNs.")
+
+
 class Svd(Node):
     """U, S and Vᵀ with A = U diag(S) Vᵀ and min(m, n) columns in U and rows in Vᵀ."""
 
@@ -458,22 +521,24 @@ class Svd(Node):
         u, s, vh = self.saved_tensors
         m, n = u.shape[-2], vh.shape[-1]
         k = s.shape[-1]
-        inner = None if grad_s is None else diag_embed(grad_s)
+        inner = None if grad_s is None else to_dtype(diag_embed(grad_s), u.dtype)
         rest = None
         factors = _reciprocal_gaps(s * s)
         if grad_u is not None:
-            inside = u.mT @ grad_u
-            part = ((inside - inside.mT) * factors) * s.unsqueeze(-2)
+            inside = u.mH @ grad_u
+            part = ((inside - inside.mH) * factors) * s.unsqueeze(-2)
             inner = part if inner is None else inner + part
+            if u.is_complex():  # the phases of the vectors are free: a loss must not depend on them
+                inner = inner + diag_embed(diagonal(inside - inside.mH, 0, -2, -1) / (2 * s))
             if m > k:
                 outside = (grad_u - u @ inside) / s.unsqueeze(-2)
                 rest = outside @ vh
         if grad_vh is not None:
-            inside = vh @ grad_vh.mT
-            part = s.unsqueeze(-1) * ((inside - inside.mT) * factors)
+            inside = vh @ grad_vh.mH
+            part = s.unsqueeze(-1) * ((inside - inside.mH) * factors)
             inner = part if inner is None else inner + part
             if n > k:
-                outside = (grad_vh - inside.mT @ vh) / s.unsqueeze(-1)
+                outside = (grad_vh - inside.mH @ vh) / s.unsqueeze(-1)
                 across = u @ outside
                 rest = across if rest is None else rest + across
         result = u @ inner @ vh
@@ -517,13 +582,14 @@ def _old_svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     u, s, vh = svd(input, not some)
     if not compute_uv:
         u, vh = u._filled_like(0), vh._filled_like(0)
-    return old_svd_result(u, s, vh.mT)
+    return old_svd_result(u, s, vh.mH)
 
 
 class Det(Node):
     name = "LinalgDetBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    holomorphic = True
 
     def forward(self, a: Any) -> Any:
         return array_module(self.where).linalg.det(a)
@@ -557,15 +623,20 @@ def det(A: Tensor) -> Tensor:
 class Slogdet(Node):
     name = "LinalgSlogdetBackward0"
     saves_inputs = (0,)
+    saves_outputs = (0,)
 
     def forward(self, a: Any) -> Any:
         return tuple(array_module(self.where).linalg.slogdet(a))
 
     def backward(self, grad_sign: Tensor | None, grad_log: Tensor | None) -> Tensor:
-        a = self.saved_tensor
-        if grad_log is None:
+        a, sign = self.saved_tensors
+        factor = grad_log
+        if grad_sign is not None and a.is_complex():  # the sign of complex determinants turns on the unit circle
+            turn = (grad_sign.conj() * sign).imag * -1j
+            factor = turn if factor is None else factor + turn
+        if factor is None:
             return a._filled_like(0)
-        return grad_log[..., None, None] * Inverse()(a).mT
+        return factor[..., None, None] * Inverse()(a).mH
 
 
 def slogdet(A: Tensor) -> Any:
@@ -585,6 +656,8 @@ def logdet(input: Tensor) -> Tensor:
     """Return the logarithms of determinants: NaN where they are negative."""
     require_matrices("logdet", input, True)
     sign, log = Slogdet()(input)
+    if input.is_complex():
+        return sign.log() + log
     return log.masked_fill(sign < 0, math.nan)
 
 
@@ -604,19 +677,19 @@ class Pinv(Node):
         u, s, vh = _computed(xp.linalg.svd, message, a, full_matrices=False)
         keep = s > self.cutoff(xp, s)
         inverse = xp.where(keep, 1 / xp.where(keep, s, 1), 0).astype(a.dtype)
-        return xp.matmul(vh.swapaxes(-1, -2) * inverse[..., None, :], u.swapaxes(-1, -2))
+        return xp.matmul(xp.conj(vh.swapaxes(-1, -2)) * inverse[..., None, :], xp.conj(u.swapaxes(-1, -2)))
 
     def backward(self, grad: Tensor) -> Tensor:
         """Golub and Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems", 1973."""
         a, p = self.saved_tensors
-        g, pt = grad.mT, p.mT
+        g, pt = grad.mH, p.mH
         if a.shape[-2] <= a.shape[-1]:
             k = g @ p
             kpt = k @ pt
-            return kpt - (p @ k).mT - (a @ p) @ kpt + (pt @ p) @ (g - k @ a)
+            return kpt - (p @ k).mH - (a @ p) @ kpt + (pt @ p) @ (g - k @ a)
         k = p @ g
         ptk = pt @ k
-        return ptk - (k @ p).mT + (g - a @ k) @ p @ pt - (ptk @ p) @ a
+        return ptk - (k @ p).mH + (g - a @ k) @ p @ pt - (ptk @ p) @ a
 
 
 def _cutoff(shape: tuple[int, ...], atol: Any, rtol: Any) -> Callable[[Any, Any], Any]:
@@ -650,7 +723,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
     """
     require_matrices("linalg.pinv", A, hermitian)
     if hermitian:
-        A = tril(A) + tril(A, -1).mT
+        A = tril(A) + tril(A, -1).mH
     return Pinv(_cutoff(A._array.shape, atol, rtol))(A)
 
 
@@ -702,7 +775,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     residuals = A.new_empty((0,))
     if m > n and driver != "gelsy" and bool((ranks._array == n).all()):
         difference = matmul(A, solution) - right
-        residuals = (difference * difference).sum(-2)
+        residuals = (difference * difference.conj()).real.sum(-2)
     if driver == "gels":
         ranks = to_dtype(A.new_empty((0,)), dtypes.int64)
     values = s if driver in ("gelsd", "gelss") else A.new_empty((0,))
@@ -794,7 +867,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     try:
         inverse = inv(A)
     except LinAlgError:
-        return Tensor._filled(A.shape[:-2], math.inf, A.dtype, A._device)
+        return Tensor._filled(A.shape[:-2], math.inf, A.dtype.to_real(), A._device)
     return matrix_norm(A, p) * matrix_norm(inverse, p)
 
 
@@ -810,12 +883,12 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """Return the inner products of vectors along a dimension."""
+    """Return the inner products of vectors along a dimension, the first conjugated if complex."""
     require_tensor("linalg.vecdot", "x", x)
     require_tensor("linalg.vecdot", "y", y)
-    if not x.is_floating_point():
+    if x.dtype.category < 2:
         raise RuntimeError(f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.dtype}")
-    return (x * y).sum(dim)
+    return (x.conj() * y).sum(dim)
 
 
 def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -1,4 +1,4 @@
-"""Softmax, log-softmax and negative log-likelihood."""
+"""Softmax, log-softmax, negative log-likelihood, and losses of pairs of elements."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .indexing import Embed
 
 class Softmax(Node):
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -32,6 +33,7 @@ class Softmax(Node):
 
 class LogSoftmax(Node):
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -53,6 +55,7 @@ class LogSoftmaxGrad(Node):
 
     name = "LogSoftmaxBackwardDataBackward0"
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -79,6 +82,7 @@ class NllLoss(Node):
     """
 
     keeps_state = True
+    in_float32 = True
 
     def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str) -> None:
         self.target, self.ignore_index, self.weight, self.reduction = target, ignore_index, weight, reduction
@@ -105,24 +109,131 @@ class NllLoss(Node):
         return Embed(self.index, self.shape)(grad * grad._wrap_like(self.factor))
 
 
-class MseLoss(Node):
-    """The squared differences of two tensors of one shape; each, summed or averaged."""
+def reduced(values: Any, reduction: str) -> Any:
+    """Return an array of losses as it is, its sum or its mean."""
+    if reduction == "none":
+        return values
+    kind = values.dtype
+    total = values.sum(dtype="float32").astype(kind) if kind == "float16" else values.sum(dtype=kind)
+    return total if reduction == "sum" else total / kind.type(values.size)
+
+
+class PairLoss(Node):
+    """A loss for each pair of elements of two tensors of one shape and type; each, summed or averaged.
+
+    A subclass defines `values` on arrays and `slopes`: the gradients of both inputs, given that of each value.
+    """
 
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def __init__(self, reduction: str) -> None:
         self.reduction = reduction
 
     def forward(self, a: Any, b: Any) -> Any:
-        difference = a - b
-        difference *= difference
-        if self.reduction == "none":
-            return difference
-        return difference.mean(dtype=a.dtype) if self.reduction == "mean" else difference.sum(dtype=a.dtype)
+        return reduced(self.values(array_module(self.where), a, b), self.reduction)
+
+    def values(self, xp: Any, a: Any, b: Any) -> Any:
+        raise NotImplementedError
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
-        scale = 2 / max(a.numel(), 1) if self.reduction == "mean" else 2
-        slope = (a - b) * (grad * scale)
+        return self.slopes(a, b, grad * (1 / max(a.numel(), 1)) if self.reduction == "mean" else grad)
+
+    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
+        raise NotImplementedError
+
+
+class DifferenceLoss(PairLoss):
+    """A loss of the difference of its inputs: `of` on arrays, `slope` its derivative times a gradient."""
+
+    def values(self, xp: Any, a: Any, b: Any) -> Any:
+        return self.of(xp, a - b)
+
+    def of(self, xp: Any, difference: Any) -> Any:
+        raise NotImplementedError
+
+    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
+        slope = self.slope(a - b, grad)
         to_a, to_b = self.needs_input_grad
         return slope if to_a else None, -slope if to_b else None
+
+    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class MseLoss(DifferenceLoss):
+    def of(self, xp: Any, difference: Any) -> Any:
+        return difference * difference
+
+    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
+        return difference * (grad * 2)
+
+
+class SmoothL1Loss(DifferenceLoss):
+    """A parabola within ±beta, the absolute value less beta / 2 outside."""
+
+    def __init__(self, reduction: str, beta: float) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+    def of(self, xp: Any, difference: Any) -> Any:
+        size = xp.abs(difference)
+        return xp.where(size < self.beta, size * size * (0.5 / self.beta), size - 0.5 * self.beta)
+
+    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
+        return (difference / self.beta).clamp(-1, 1) * grad
+
+
+class HuberLoss(DifferenceLoss):
+    """A parabola within ±delta, lines of slope delta outside."""
+
+    def __init__(self, reduction: str, delta: float) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+    def of(self, xp: Any, difference: Any) -> Any:
+        size = xp.abs(difference)
+        return xp.where(size < self.delta, size * size * 0.5, (size - 0.5 * self.delta) * self.delta)
+
+    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
+        return difference.clamp(-self.delta, self.delta) * grad
+
+
+class BinaryCrossEntropy(PairLoss):
+    """The cross entropy of two probabilities; logarithms are cut off at -100."""
+
+    def values(self, xp: Any, a: Any, b: Any) -> Any:
+        yes, no = xp.maximum(xp.log(a), -100), xp.maximum(xp.log1p(-a), -100)
+        return (b - 1) * no - b * yes
+
+    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
+        to_a = (a - b) / ((1 - a) * a).clamp_min(1e-12) * grad if self.needs_input_grad[0] else None
+        if not self.needs_input_grad[1]:
+            return to_a, None
+        return to_a, ((-a).log1p().clamp_min(-100) - a.log().clamp_min(-100)) * grad
+
+
+class BinaryCrossEntropyWithLogits(PairLoss):
+    """The cross entropy of the sigmoid of a score and of a probability."""
+
+    def values(self, xp: Any, a: Any, b: Any) -> Any:
+        losses = xp.log1p(xp.exp(-xp.abs(a)))
+        losses -= xp.minimum(a, 0)
+        losses += (1 - b) * a
+        return losses
+
+    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
+        to_a, to_b = self.needs_input_grad
+        return (a.sigmoid() - b) * grad if to_a else None, -a * grad if to_b else None
+
+
+class SoftMarginLoss(PairLoss):
+    """log(1 + exp(-target · score)); as in PyTorch, large negative products overflow."""
+
+    def values(self, xp: Any, a: Any, b: Any) -> Any:
+        return xp.log1p(xp.exp(-b * a))
+
+    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
+        power = (-b * a).exp()
+        return -b * power / (power + 1) * grad, None

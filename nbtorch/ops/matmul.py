@@ -13,11 +13,9 @@ from .operands import broadcast_shape, operands, require_number, require_same_de
 
 
 def product(a: Any, b: Any, where: Device) -> Any:
-    """Return the product of two arrays of matrices that broadcast; half precision is computed in float32."""
+    """Return the product of two arrays of matrices that broadcast."""
     if a.dtype.kind != "f":
         return array_module(where).matmul(a, b)
-    if a.dtype.itemsize == 2:
-        return product(a.astype("f4"), b.astype("f4"), where).astype(a.dtype)
     stack = broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
     if stack:
         a, b = (array_module(where).broadcast_to(m, (*stack, *m.shape[-2:])) for m in (a, b))
@@ -33,6 +31,8 @@ class MatMul(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     fresh_gradients = True
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
@@ -58,6 +58,8 @@ class Dot(Node):
 
     saves_inputs = (0, 1)
     saved_for = (1, 0)
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         return array_module(self.where).dot(a, b)
@@ -73,6 +75,8 @@ class Mv(Node):
 
     saves_inputs = (0, 1)
     saved_for = (1, 0)
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:
         return array_module(self.where).matmul(a, b)
@@ -202,7 +206,9 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return node(a, b)
 
 
-method(matmul, name="__matmul__")
+@method
+def __matmul__(self: Tensor, other: Any) -> Any:
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 class Linear(Node):
@@ -212,6 +218,8 @@ class Linear(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     fresh_gradients = True
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
         result = product(x.reshape(-1, x.shape[-1]), weight.T, self.where)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import CPU, array_module, device
+from ..limits import finfo, iinfo
 from ..quiet import local, quietly
 from ..tensor import Tensor, normalize_dim
 
@@ -73,12 +76,18 @@ def fitting_scalar(value: Any, dtype: dtypes.dtype, where: device) -> Tensor:
     As in PyTorch, infinities and NaN fit every floating-point type, and negative numbers wrap around in uint8.
     """
     number = value.item() if isinstance(value, np.generic) else value
-    if dtype.is_floating_point:
-        fits = not math.isfinite(number) or abs(number) <= float(np.finfo(dtype.numpy).max)
+    if isinstance(number, complex) and not dtype.is_complex:
+        fits, number = number.imag == 0, number.real
+        if fits:
+            return fitting_scalar(number, dtype, where)
+    elif dtype.is_complex:
+        fits = True
+    elif dtype.is_floating_point:
+        fits = not math.isfinite(number) or abs(number) <= finfo(dtype).max
     elif dtype is dtypes.bool:
         fits = True
     else:
-        limits = np.iinfo(dtype.numpy)
+        limits = iinfo(dtype)
         fits = math.isfinite(number) and (limits.min or -limits.max) <= number <= limits.max
     if not fits:
         raise RuntimeError(f"value cannot be converted to type {dtype} without overflow, got {value}")
@@ -130,7 +139,19 @@ def floating_operands(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 def to_floating_point(a: Tensor) -> Tensor:
     """Return a tensor of integers or booleans in the default floating-point type; others as they are."""
-    return a if a._array.dtype.kind in "fc" else to_dtype(a, dtypes.get_default_dtype())
+    return a if a._array.dtype.kind in dtypes.DIFFERENTIABLE else to_dtype(a, dtypes.get_default_dtype())
+
+
+def cast(array: Any, dtype: np.dtype) -> Any:
+    """Return an array in another type; of complex numbers, real ones take the real part."""
+    return (array.real if array.dtype.kind == "c" and dtype.kind not in "cb" else array).astype(dtype)
+
+
+def refuse_complex(operation: str, *tensors: Tensor, error: Callable[[str], Exception] = NotImplementedError) -> None:
+    """Refuse complex numbers, which have no order."""
+    for tensor in tensors:
+        if tensor._array.dtype.kind == "c":
+            raise error(f"{operation}: \"{operation}\" not implemented for '{tensor.dtype.title}'")
 
 
 class ToCopy(Node):
@@ -141,10 +162,12 @@ class ToCopy(Node):
 
     def forward(self, a: Any) -> Any:
         self.origin = dtypes.from_numpy_dtype(a.dtype)
-        return a.astype(self.dtype.numpy)
+        if self.origin.is_complex and self.dtype.category < 3 and self.dtype is not dtypes.bool:
+            warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2)
+        return cast(a, self.dtype.numpy)
 
     def backward(self, grad: Tensor) -> Tensor:
-        return to_dtype(grad, self.origin)
+        return to_dtype(grad.real if grad.is_complex() and not self.origin.is_complex else grad, self.origin)
 
 
 def to_dtype(a: Tensor, dtype: dtypes.dtype) -> Tensor:
@@ -231,7 +254,9 @@ def named(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 def size_argument(operation: str, values: tuple[Any, ...], size: Any) -> tuple[int, ...]:
     """Return sizes given by position or by the keyword `size`; refuse negative ones and none at all."""
     if size is not None:
-        values = (size, *values)
+        if values or not isinstance(size, (tuple, list)):
+            raise TypeError(f"{operation}(): argument 'size' must be tuple of ints, not {type(size).__name__}")
+        values = (size,)
     if not values:
         raise TypeError(f'{operation}() missing 1 required positional arguments: "size"')
     shape = sizes(values)

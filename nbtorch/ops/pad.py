@@ -71,6 +71,8 @@ class IndexedPad(Node):
 class IndexedPadGrad(Node):
     """The gradients of a padded tensor added up at the positions that they repeat."""
 
+    in_float32 = True
+
     def __init__(self, padding: IndexedPad) -> None:
         self.padding = padding
         self.name = padding.name.replace("Backward0", "BackwardBackward0")

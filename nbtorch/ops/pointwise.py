@@ -11,12 +11,14 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import CPU, allocate, array_module, contiguous, kernels_for
+from ..limits import finfo, iinfo
 from ..tensor import Tensor, method
-from .arithmetic import Where, unbroadcast
+from .arithmetic import Where, install_in_place, unbroadcast
 from .operands import (
     broadcast_shape,
     is_scalar,
     not_implemented,
+    refuse_complex,
     require_number,
     require_tensor,
     scalar_tensor,
@@ -32,6 +34,8 @@ class Pointwise(Node):
 
     formula: Any
     derivative: Callable[..., Any]
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, x: Any) -> Any:
         return self.formula(array_module(self.where), x)
@@ -49,13 +53,15 @@ def declare(
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
     refuses: tuple[dtypes.dtype, ...] = (),
+    complex_error: type[Exception] | None = None,
     base: type[Pointwise] = Pointwise,
     methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
-    The derivative is given in terms of the input or, where that is cheaper, of the output. A `base` other than
-    Pointwise may take something else than a formula. `refuses` lists the types for which there is no such function.
+    The derivative is given in terms of the input or, where that is cheaper, of the output. Complex numbers raise
+    `complex_error` if one is given; `refuses` lists other types for which there is no such function. A `base` other
+    than Pointwise may take something else than a formula.
     """
     derivative: Any = from_input or from_output
     members = {
@@ -69,6 +75,8 @@ def declare(
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
+        if complex_error is not None:
+            refuse_complex(name, input, error=complex_error)
         if refuses and input.dtype in refuses:
             raise not_implemented(f"{name}_cpu", input.dtype, "another type")
         return node()(input if keeps_integers else to_floating_point(input))
@@ -80,6 +88,8 @@ def declare(
     method(function)
 
     def in_place(self: Tensor) -> Tensor:
+        if name == "abs":
+            refuse_complex("abs_", self, error=RuntimeError)  # the result is real
         return self._assign(function(self))
 
     in_place.__name__ = f"{name}_"
@@ -121,7 +131,7 @@ abs = declare(
     "abs",
     "Return the absolute value.",
     lambda xp, x: xp.abs(x),
-    from_input=lambda x: x.sign(),
+    from_input=lambda x: x.sgn(),
     keeps_integers=True,
     refuses=(dtypes.bool,),
 )
@@ -129,6 +139,8 @@ abs = declare(
 
 def _sign(xp: Any, x: Any) -> Any:
     """Return -1, 0 or 1; NaN has the sign 0, as in PyTorch."""
+    if x.dtype.kind == "c":
+        return xp.sign(x)
     return ((x > 0).astype(np.int8) - (x < 0)).astype(x.dtype)
 
 
@@ -138,6 +150,7 @@ sign = declare(
     _sign,
     from_input=_zeros,
     keeps_integers=True,
+    complex_error=NotImplementedError,
 )
 floor = declare(
     "floor",
@@ -146,6 +159,7 @@ floor = declare(
     from_input=_zeros,
     keeps_integers=True,
     refuses=(dtypes.bool,),
+    complex_error=NotImplementedError,
 )
 ceil = declare(
     "ceil",
@@ -154,6 +168,7 @@ ceil = declare(
     from_input=_zeros,
     keeps_integers=True,
     refuses=(dtypes.bool,),
+    complex_error=NotImplementedError,
 )
 trunc = declare(
     "trunc",
@@ -162,6 +177,7 @@ trunc = declare(
     from_input=_zeros,
     keeps_integers=True,
     refuses=(dtypes.bool,),
+    complex_error=NotImplementedError,
 )
 
 
@@ -177,8 +193,17 @@ atan = declare("atan", "Return the arc tangent.", lambda xp, x: xp.arctan(x), fr
 asinh = declare(
     "asinh", "Return the inverse hyperbolic sine.", lambda xp, x: xp.arcsinh(x), from_input=lambda x: rsqrt(x * x + 1)
 )
+
+
+def _acosh_derivative(x: Tensor) -> Tensor:
+    return rsqrt(x - 1) * rsqrt(x + 1) if x.is_complex() else rsqrt(x * x - 1)  # the product has acosh's branch cut
+
+
 acosh = declare(
-    "acosh", "Return the inverse hyperbolic cosine.", lambda xp, x: xp.arccosh(x), from_input=lambda x: rsqrt(x * x - 1)
+    "acosh",
+    "Return the inverse hyperbolic cosine.",
+    lambda xp, x: xp.arccosh(x),
+    from_input=lambda x: _acosh_derivative(x),
 )
 atanh = declare(
     "atanh", "Return the inverse hyperbolic tangent.", lambda xp, x: xp.arctanh(x), from_input=lambda x: 1 / (1 - x * x)
@@ -192,24 +217,58 @@ frac = declare(
     lambda xp, x: x - xp.trunc(x),
     from_input=_ones,
     refuses=tuple(d for d in dtypes.ALL if d.category < 2),
+    complex_error=NotImplementedError,
 )
 deg2rad = declare(
     "deg2rad",
     "Return degrees as radians.",
     lambda xp, x: x * x.dtype.type(math.pi / 180),
     from_input=lambda x: _ones(x) * (math.pi / 180),
+    complex_error=RuntimeError,
 )
 rad2deg = declare(
     "rad2deg",
     "Return radians as degrees.",
     lambda xp, x: x * x.dtype.type(180 / math.pi),
     from_input=lambda x: _ones(x) * (180 / math.pi),
+    complex_error=RuntimeError,
 )
-sgn = declare("sgn", "Return -1, 0 or 1, and 0 for NaN.", _sign, from_input=_zeros, keeps_integers=True)
+
+
+class Sgn(Node):
+    """x / |x|, 0 at 0: of real numbers the sign."""
+
+    saves_inputs = (0,)
+    in_float32 = True
+
+    def forward(self, x: Any) -> Any:
+        return _sign(array_module(self.where), x)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        x = self.saved_tensor
+        if not x.is_complex():
+            return grad._filled_like(0)
+        size = abs(x)
+        zero = size.detach() == 0
+        direction = x / size.masked_fill(zero, 1)
+        along = (grad * direction.conj()).real
+        return ((grad - direction * along) / size.masked_fill(zero, 1)).masked_fill(zero, 0)
+
+
+@method
+def sgn(input: Tensor) -> Tensor:
+    """Return -1, 0 or 1; for complex numbers `x / |x|`, 0 at 0."""
+    require_tensor("sgn", "input", input)
+    return Sgn()(input)
+
+
+install_in_place("sgn_", sgn)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     # exp of a non-positive number cannot overflow
+    if x.dtype.kind == "c":
+        return 1 / (1 + xp.exp(-x))
     decay = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay))
 
@@ -227,9 +286,10 @@ class Relu(Node):
     """max(x, 0), a kernel; NaN passes through."""
 
     saves_outputs = (0,)
+    in_float32 = True
 
     def forward(self, x: Any) -> Any:
-        if x.dtype.kind != "f" or x.dtype.itemsize < 4:
+        if x.dtype.kind != "f":
             return array_module(self.where).maximum(x, x.dtype.type(0))
         x = contiguous(x, self.where)
         output = allocate(x.shape, x.dtype, self.where)
@@ -245,11 +305,9 @@ class ReluGrad(Node):
 
     name = "ThresholdBackwardBackward0"
     saves_inputs = (1,)
+    in_float32 = True
 
     def forward(self, grad: Any, output: Any) -> Any:
-        xp = array_module(self.where)
-        if grad.dtype.itemsize < 4:
-            return xp.where(output > 0, grad, grad.dtype.type(0))
         grad, output = contiguous(grad, self.where), contiguous(output, self.where)
         grad_input = allocate(grad.shape, grad.dtype, self.where)
         kernels_for(self.where, "elementwise").relu_backward(grad, output, grad_input)
@@ -263,6 +321,7 @@ class ReluGrad(Node):
 def relu(input: Tensor) -> Tensor:
     """Return `max(input, 0)`; NaN passes through."""
     require_tensor("relu", "input", input)
+    refuse_complex("relu", input)
     if input.dtype is dtypes.bool:
         raise RuntimeError("Boolean inputs not supported for relu")
     return Relu()(input)
@@ -292,10 +351,13 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             )
     input = to_dtype(input, common)
     require_number("clamp", input)
+    refuse_complex("clamp", input)
     if not any(isinstance(bound, Tensor) for bound in bounds):
         return Clamp(min, max)(input)
-    limits = np.finfo(common.numpy) if common.is_floating_point else np.iinfo(common.numpy)
-    lowest, highest = (-math.inf, math.inf) if common.is_floating_point else (limits.min, limits.max)
+    lowest, highest = -math.inf, math.inf
+    if not common.is_floating_point:
+        limits = iinfo(common)
+        lowest, highest = limits.min, limits.max
     return ClampTensor()(input, _as_bound(input, min, lowest), _as_bound(input, max, highest))
 
 
@@ -313,6 +375,7 @@ class Clamp(Node):
 
     name = "ClampBackward1"
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, low: Any, high: Any) -> None:
         self.low, self.high = low, high
@@ -339,6 +402,7 @@ class ClampTensor(Node):
 
     name = "ClampBackward0"
     saves_inputs = (0, 1, 2)
+    in_float32 = True
 
     def forward(self, x: Any, low: Any, high: Any) -> Any:
         broadcast_shape("clamp", x.shape, low.shape, high.shape)
@@ -364,6 +428,7 @@ def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Return the elements rounded, halves to the even neighbour."""
     require_tensor("round", "input", input)
+    refuse_complex("round", input)
     require_number("round_cpu", input)
     if decimals and not input.is_floating_point():
         raise not_implemented("round_cpu", input.dtype, "a floating-point type if there are decimals")
@@ -371,6 +436,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 
 class Round(Node):
+    in_float32 = True
+
     def __init__(self, decimals: int) -> None:
         self.decimals = decimals
 
@@ -381,11 +448,18 @@ class Round(Node):
         return grad._filled_like(0)
 
 
-def _test(name: str, doc: str, formula: Callable[[Any, Any], Any]) -> Callable[[Tensor], Tensor]:
-    """Declare a question about each element."""
+def _test(
+    name: str,
+    doc: str,
+    formula: Callable[[Any, Any], Any],
+    complex_error: type[Exception] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Declare a question about each element; complex numbers raise `complex_error` if one is given."""
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
+        if complex_error is not None:
+            refuse_complex(name, input, error=complex_error)
         return input._wrap_like(formula(input._xp, input._array))
 
     function.__name__ = function.__qualname__ = name
@@ -396,11 +470,18 @@ def _test(name: str, doc: str, formula: Callable[[Any, Any], Any]) -> Callable[[
 signbit = _test(
     "signbit",
     "Return where the sign is negative, that of -0.0 included.",
-    lambda xp, x: xp.signbit(x) if x.dtype.kind == "f" else x < 0,
+    lambda xp, x: xp.signbit(x) if x.dtype.kind in dtypes.FLOATING else x < 0,
+    NotImplementedError,
 )
-isposinf = _test("isposinf", "Return where the elements are plus infinity.", lambda xp, x: x == math.inf)
-isneginf = _test("isneginf", "Return where the elements are minus infinity.", lambda xp, x: x == -math.inf)
-isreal = _test("isreal", "Return where the elements have no imaginary part.", lambda xp, x: xp.isreal(x))
+isposinf = _test("isposinf", "Return where the elements are plus infinity.", lambda xp, x: x == math.inf, RuntimeError)
+isneginf = _test(
+    "isneginf", "Return where the elements are minus infinity.", lambda xp, x: x == -math.inf, RuntimeError
+)
+isreal = _test(
+    "isreal",
+    "Return where the elements have no imaginary part.",
+    lambda xp, x: x.imag == 0 if x.dtype.kind == "c" else xp.ones(x.shape, bool),
+)
 
 
 @method(name="__pos__")
@@ -414,6 +495,7 @@ def positive(input: Tensor) -> Tensor:
 
 class NanToNum(Node):
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, nan: float, posinf: float, neginf: float) -> None:
         self.replacements = {"nan": nan, "posinf": posinf, "neginf": neginf}
@@ -431,12 +513,15 @@ def nan_to_num(
 ) -> Tensor:
     """Return the elements with NaN (by default 0) and infinities (the extreme numbers of the type) replaced."""
     require_tensor("nan_to_num", "input", input)
+    if input.is_complex():
+        parts = [nan_to_num(part, nan, posinf, neginf) for part in (input.real, input.imag)]
+        return parts[0] + parts[1] * 1j
     if not input.is_floating_point():
         return input.clone()
-    limits = np.finfo(input._array.dtype)
+    limits = finfo(input.dtype)
     high = limits.max if posinf is None else posinf
     low = limits.min if neginf is None else neginf
-    return NanToNum(0.0 if nan is None else nan, float(high), float(low))(input)
+    return NanToNum(0.0 if nan is None else nan, high, low)(input)
 
 
 @method
@@ -503,6 +588,8 @@ frexp_result = return_type("frexp", "mantissa", "exponent")
 class Frexp(Node):
     """Mantissas in [0.5, 1) and exponents of 2."""
 
+    in_float32 = True
+
     saves_outputs = (1,)
 
     def forward(self, x: Any) -> Any:
@@ -524,6 +611,8 @@ def frexp(input: Tensor) -> Any:
 
 class Threshold(Node):
     """The elements above a threshold, a value in the place of the others; NaN counts as above."""
+
+    in_float32 = True
 
     saves_inputs = (0,)
 

@@ -16,6 +16,7 @@ class MaxPool(Node):
     """The largest element of each window of `input (N, C, *)`, and its flat index among the input's positions."""
 
     saves_outputs = (1,)
+    in_float32 = True
 
     def __init__(
         self, kernel_size: Extents, stride: Extents, padding: Extents, dilation: Extents, output_size: Extents
@@ -25,9 +26,6 @@ class MaxPool(Node):
         self.name = f"MaxPool{len(kernel_size)}DWithIndicesBackward0"
 
     def forward(self, x: Any) -> Any:
-        dtype = x.dtype
-        if dtype == np.float16:
-            x = x.astype(np.float32)
         self.shape = x.shape
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
         indices = allocate(output.shape, np.dtype(np.int64), self.where)
@@ -37,7 +35,7 @@ class MaxPool(Node):
             volumetric(output, self.where),
             volumetric(indices, self.where),
         )
-        return output.astype(dtype, copy=False), indices
+        return output, indices
 
     def backward(self, grad: Tensor, grad_indices: Any) -> Tensor:
         return MaxPoolGrad(self)(grad, self.saved_tensor.detach())
@@ -48,15 +46,13 @@ class MaxPoolGrad(Node):
 
     fresh_gradients = True
     saves_inputs = (1,)
+    in_float32 = True
 
     def __init__(self, pooling: MaxPool | MaxPoolGrad) -> None:
         self.windows, self.shape = pooling.windows, pooling.shape
         self.name = pooling.name.replace("Backward0", "BackwardBackward0")
 
     def forward(self, grad: Any, indices: Any) -> Any:
-        dtype = grad.dtype
-        if dtype == np.float16:
-            grad = grad.astype(np.float32)
         grad_input = allocate(self.shape, grad.dtype, self.where)
         kernels_for(self.where, "pool").max_pool_backward(
             volumetric(grad, self.where),
@@ -64,7 +60,7 @@ class MaxPoolGrad(Node):
             *self.windows,
             volumetric(grad_input, self.where),
         )
-        return grad_input.astype(dtype, copy=False)
+        return grad_input
 
     def backward(self, grad: Tensor) -> Any:
         return MaxPoolGather(self)(grad, self.saved_tensor), None
@@ -75,19 +71,17 @@ class MaxPoolGather(Node):
 
     name = "GatherBackward0"
     saves_inputs = (1,)
+    in_float32 = True
 
     def __init__(self, pooling: MaxPoolGrad) -> None:
         self.pooling = pooling
 
     def forward(self, x: Any, indices: Any) -> Any:
-        dtype = x.dtype
-        if dtype == np.float16:
-            x = x.astype(np.float32)
         output = allocate(indices.shape, x.dtype, self.where)
         kernels_for(self.where, "pool").max_pool_gather(
             volumetric(x, self.where), volumetric(indices, self.where), volumetric(output, self.where)
         )
-        return output.astype(dtype, copy=False)
+        return output
 
     def backward(self, grad: Tensor) -> Any:
         return MaxPoolGrad(self.pooling)(grad, self.saved_tensor), None

@@ -287,7 +287,7 @@ def matrix_exp(input: Tensor) -> Tensor:
     require_tensor("matrix_exp", "input", input)
     if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
         raise RuntimeError(f"linalg.matrix_exp: A must be batches of square matrices, but they are {list(input.shape)}")
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(
             f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {input.dtype}"
         )

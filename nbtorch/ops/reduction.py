@@ -13,6 +13,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
+from ..autograd.half import widen
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, maximum, minimum
@@ -20,6 +21,7 @@ from .operands import (
     broadcast_shape,
     named,
     normalize_dims,
+    refuse_complex,
     require_tensor,
     scalar_tensor,
     sizes,
@@ -47,6 +49,8 @@ def _kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...
 
 
 class Sum(Node):
+    in_float32 = True
+
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
 
@@ -108,7 +112,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     dims = _reduced(dim, input.ndim)
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got:"
             f" {input.dtype}"
@@ -134,10 +138,16 @@ def sum_to_size(self: Tensor, *extents: Any, size: Any = None) -> Tensor:
     return Sum(dims, True)(summable(self, None)).reshape(target)
 
 
+def _squared(a: Any) -> Any:
+    """Return the squares of absolute values."""
+    return (a * a.conj()).real if a.dtype.kind == "c" else a * a
+
+
 class Var(Node):
     """The mean squared deviation from the mean, the sum divided by the count less `correction`."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool, correction: float) -> None:
         self.dims, self.keepdim, self.correction = dims, keepdim, correction
@@ -148,8 +158,8 @@ class Var(Node):
         self.freedom = count - self.correction
         xp = array_module(self.where)
         centred = a - xp.sum(a, self.dims, a.dtype, keepdims=True) / a.dtype.type(count)
-        total = xp.sum(centred * centred, self.dims, a.dtype, keepdims=self.keepdim)
-        return total / a.dtype.type(builtins.max(self.freedom, 0))
+        total = xp.sum(_squared(centred), self.dims, a.real.dtype, keepdims=self.keepdim)
+        return total / total.dtype.type(builtins.max(self.freedom, 0))
 
     def backward(self, grad: Tensor) -> Tensor:
         a = self.saved_tensors[0]
@@ -228,6 +238,8 @@ def std(
 
 class Prod(Node):
     saves_inputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -277,6 +289,7 @@ class _Extreme(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
     function = ""
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -385,6 +398,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if keepdim:
         raise TypeError("max(): argument 'dim' must be int, not NoneType")
     _require_elements("max", input)
+    refuse_complex("max", input)
     return MaxAll(tuple(range(input.ndim)), False)(input)
 
 
@@ -398,6 +412,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if keepdim:
         raise TypeError("min(): argument 'dim' must be int, not NoneType")
     _require_elements("min", input)
+    refuse_complex("min", input)
     return MinAll(tuple(range(input.ndim)), False)(input)
 
 
@@ -430,12 +445,14 @@ def _nonempty(operation: str, input: Tensor, dim: Any) -> tuple[int, ...]:
 @method
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """Return the largest element over dimensions; elements that tie share the gradient."""
+    refuse_complex("amax", input)
     return Amax(_nonempty("amax", input, dim), keepdim)(input)
 
 
 @method
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """Return the smallest element over dimensions; elements that tie share the gradient."""
+    refuse_complex("amin", input)
     return Amin(_nonempty("amin", input, dim), keepdim)(input)
 
 
@@ -443,17 +460,18 @@ def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     axis = None if dim is None else normalize_dim(dim, input.ndim)
     if input.dtype is dtypes.bool:
         raise RuntimeError(f"{name}(): does not support bool input")
+    refuse_complex(name, input, error=RuntimeError)
     if dim is None:
         _require_elements(name, input, IndexError)
-    function = getattr(input._xp, name)
+    function, array = getattr(input._xp, name), widen(input._array)
     if axis is None:
-        found = np.asarray(function(input._array)) if isinstance(input._array, np.ndarray) else function(input._array)
+        found = np.asarray(function(array)) if isinstance(array, np.ndarray) else function(array)
         return input._wrap_like(found.reshape((1,) * input.ndim) if keepdim else found)
     if input.ndim == 0:
         return scalar_tensor(0, dtypes.int64, input._device)
     if input._array.shape[axis] == 0:
         raise _no_elements_along(name, axis)
-    return input._wrap_like(function(input._array, axis, keepdims=keepdim))
+    return input._wrap_like(function(array, axis, keepdims=keepdim))
 
 
 @method
@@ -497,6 +515,8 @@ class LogSumExp(Node):
     name = "LogsumexpBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
         self.dims, self.keepdim = dims, keepdim
@@ -531,7 +551,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         if p == "nuc":
             return input._nuclear_norm(dim, keepdim)
         raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}"
         )
@@ -579,22 +599,24 @@ class Norm(Node):
     name = "LinalgVectorNormBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
 
     def __init__(self, dims: tuple[int, ...], keepdim: bool, power: float) -> None:
         self.dims, self.keepdim, self.power = dims, keepdim, power
 
     def forward(self, a: Any) -> Any:
-        xp, power = array_module(self.where), a.dtype.type(self.power)
-        total = xp.sum(xp.abs(a) ** power, self.dims, a.dtype, keepdims=self.keepdim)
-        return total ** a.dtype.type(1 / self.power)
+        xp = array_module(self.where)
+        sizes = xp.abs(a)
+        real = sizes.dtype.type
+        return xp.sum(sizes ** real(self.power), self.dims, real, keepdims=self.keepdim) ** real(1 / self.power)
 
     def backward(self, grad: Tensor) -> Tensor:
         a, result = self.saved_tensors
         kept = _kept_shape(a._array.shape, self.dims)
         grad, result = grad.reshape(kept), result.reshape(kept)
         if self.power == 1:
-            return a.sign() * grad
-        slope = a.sign() * a.abs() ** (self.power - 1) * (grad / result ** (self.power - 1))
+            return a.sgn() * grad
+        slope = a.sgn() * a.abs() ** (self.power - 1) * (grad / result ** (self.power - 1))
         return slope.masked_fill((result == 0) | (a == 0), 0)
 
 
@@ -605,7 +627,7 @@ class Norm2(Norm):
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)
-        return xp.sqrt(xp.sum(a * a, self.dims, a.dtype, keepdims=self.keepdim))
+        return xp.sqrt(xp.sum(_squared(a), self.dims, a.real.dtype, keepdims=self.keepdim))
 
     def backward(self, grad: Tensor) -> Tensor:
         a, result = self.saved_tensors

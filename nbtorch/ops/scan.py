@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
+from ..autograd.half import widen
 from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import bitwise_xor, install_in_place
+from .binary import log_of_sum
 from .indexing import Gather
 from .operands import (
     normalize_dims,
+    refuse_complex,
     require_floating_point,
     require_number,
     require_tensor,
@@ -28,13 +32,13 @@ cummax_result = return_type("cummax", "values", "indices")
 cummin_result = return_type("cummin", "values", "indices")
 
 
-def accumulated(xp: Any, function: str, a: Any, axis: int) -> Any:
-    """Return the running result of a NumPy function of two arguments along an axis.
+def accumulated(xp: Any, function: Any, a: Any, axis: int) -> Any:
+    """Return the running result of a function of two arguments, or a NumPy function's name, along an axis.
 
     NumPy's ufuncs do it themselves. CuPy's do not: there each step combines results twice as far apart (Hillis and
     Steele, "Data parallel algorithms", 1986).
     """
-    ufunc = getattr(xp, function)
+    ufunc = getattr(xp, function) if isinstance(function, str) else function
     if hasattr(ufunc, "accumulate"):
         return ufunc.accumulate(a, axis, a.dtype)
     result = xp.moveaxis(a.copy(), axis, 0)
@@ -47,6 +51,8 @@ def accumulated(xp: Any, function: str, a: Any, axis: int) -> Any:
 
 class Cumsum(Node):
     """Running sums; with `backwards` from the end."""
+
+    in_float32 = True
 
     def __init__(self, axis: int, backwards: bool = False) -> None:
         self.axis, self.backwards = axis, backwards
@@ -80,6 +86,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 class Cumprod(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -123,12 +131,16 @@ class LogCumSumExp(Node):
     name = "LogcumsumexpBackward0"
     saves_inputs = (0,)
     saves_outputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, a: Any) -> Any:
-        return accumulated(array_module(self.where), "logaddexp", a, self.axis)
+        xp = array_module(self.where)
+        function = functools.partial(log_of_sum, xp) if a.dtype.kind == "c" else "logaddexp"
+        return accumulated(xp, function, a, self.axis)
 
     def backward(self, grad: Tensor) -> Tensor:
         """Return g with g[i] = sum over k >= i of grad[k] · exp(a[i] - result[k]), without a large exponential.
@@ -141,7 +153,8 @@ class LogCumSumExp(Node):
         if grad._array.size == 0:
             return grad * 0
         level = result.masked_fill(result.detach() == -float("inf"), 0)
-        decay = (narrow(level, axis, 0, extent - 1) - narrow(level, axis, 1, extent - 1)).clamp(max=0).exp()
+        steps = narrow(level, axis, 0, extent - 1) - narrow(level, axis, 1, extent - 1)
+        decay = (steps if steps.is_complex() else steps.clamp(max=0)).exp()
         decay = cat([decay, _zeros(grad, axis, 1)], axis)
         total, step = grad, 1
         while step < extent:
@@ -182,10 +195,11 @@ class Cummin(Gather):
 
 def _running_extreme(input: Tensor, dim: int, function: str, node: type[Gather], result: Any) -> Any:
     require_tensor(node.__name__.lower(), "input", input)
+    refuse_complex(node.__name__.lower(), input)
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         return result(input.clone(), scalar_tensor(0, dtypes.int64, input._device))
-    xp, a = input._xp, input._array
+    xp, a = input._xp, widen(input._array)
     hit = (a == accumulated(xp, function, a, axis)) | (a != a)
     positions = xp.arange(a.shape[axis]).reshape((-1,) + (1,) * (a.ndim - axis - 1))
     indices = accumulated(xp, "maximum", xp.where(hit, positions, 0), axis)

@@ -13,7 +13,14 @@ from ..device import array_module
 from ..tensor import Tensor, method, normalize_dim
 from .arithmetic import Where, install_in_place
 from .indexing import Embed, Index, IndexPut, gather
-from .operands import require_floating_point, require_same_device, require_tensor, scalar_tensor, to_dtype
+from .operands import (
+    refuse_complex,
+    require_floating_point,
+    require_same_device,
+    require_tensor,
+    scalar_tensor,
+    to_dtype,
+)
 
 _INDICES = (dtypes.int32, dtypes.int64)
 
@@ -111,7 +118,7 @@ def _identity(reduce: str, dtype: np.dtype) -> Any:
         return 0
     if reduce == "prod":
         return 1
-    if dtype.kind == "f":
+    if dtype.kind in dtypes.FLOATING:
         return -np.inf if reduce == "amax" else np.inf
     if dtype.kind == "b":
         return reduce == "amin"
@@ -125,6 +132,7 @@ class ScatterReduce(Node):
     saves_inputs = (0, 1)
     saves_outputs = (0,)
     keeps_state = True
+    in_float32 = True
 
     def __init__(self, index: tuple[Any, ...], reduce: str, include_self: bool) -> None:
         self.index, self.reduce, self.include_self = index, reduce, include_self
@@ -298,6 +306,8 @@ def scatter_reduce(
     """
     require_tensor("scatter_reduce", "src", src)
     _require_reduction("scatter_reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
+    if reduce in ("amax", "amin"):
+        refuse_complex("scatter_reduce", input)
     return _scatter_with("scatter_reduce", lambda at: ScatterReduce(at, reduce, include_self), input, dim, index, src)
 
 
@@ -371,6 +381,8 @@ def index_reduce(
         include_self: whether what is there counts where something comes to it.
     """
     _require_reduction("index_reduce", reduce, ("prod", "mean", "amax", "amin"))
+    if reduce in ("amax", "amin"):
+        refuse_complex("index_reduce", input)
     widened, at, slices = _sliced("index_reduce", input, dim, index, source)
     return ScatterReduce(at, reduce, include_self)(widened, slices).reshape(input._array.shape)
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import CPU, array_module
+from ..layout import (
+    allocate_strided,
+    contiguous_format,
+    element_strides,
+    expanded_strides,
+    format_strides,
+    preserve_format,
+    require_memory_format,
+    restrided,
+    view_strides,
+    with_new_axes,
+)
+from ..layout import memory_format as MemoryFormat
 from ..tensor import Tensor, method, normalize_dim
 from .operands import broadcast_shape, named, normalize_dims, require_same_device, sizes, to_dtype
 
@@ -40,6 +52,10 @@ class Reshaped(View):
 
     def forward(self, a: Any) -> Any:
         self.origin = a.shape
+        if not a.flags.c_contiguous:
+            strides = view_strides(a.shape, element_strides(a), self.shape)
+            if strides is not None:
+                return restrided(array_module(self.where), a, self.shape, strides)
         return a.reshape(self.shape)
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -82,16 +98,21 @@ def inferred_shape(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
 
 
 def _reshaped_without_copy(a: Tensor, shape: tuple[int, ...]) -> bool:
-    if a._array.flags.c_contiguous or a._array.size == 0:
-        return True
-    return bool(a._xp.may_share_memory(a._array, a._array.reshape(shape)))
+    array = a._array
+    return array.flags.c_contiguous or view_strides(array.shape, element_strides(array), shape) is not None
 
 
 @method
 def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
-    """Return the same memory under another shape, which may hold one -1; or, given a dtype, under another type."""
+    """Return the same memory under another shape, which may hold one -1; or, given a dtype, under another type.
+
+    Raises:
+        RuntimeError: another number of elements; or strides, an offset or a last extent that the view cannot have.
+    """
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.dtype)):
-        return _view_as_type(self, dtype or shape[0])
+        return _view_as_type(self, shape[0] if dtype is None else dtypes.as_dtype(dtype))
+    if not shape and size is None:
+        raise TypeError("view() received an invalid combination of arguments: expected a size or a dtype")
     target = inferred_shape(sizes(named(shape, size)), self._array.size)
     if not _reshaped_without_copy(self, target):
         raise RuntimeError(
@@ -102,11 +123,17 @@ def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tens
 
 
 def _view_as_type(a: Tensor, dtype: dtypes.dtype) -> Tensor:
+    own, size = a.element_size(), dtype.itemsize
+    if size > own and a.storage_offset() * own % size:
+        raise RuntimeError(
+            f"view: self.storage_offset() must be divisible by {size // own} to view {a.dtype} as {dtype}, got"
+            f" {a.storage_offset()}"
+        )
     try:
         result = a._wrap_like(a._array.view(dtype.numpy))
     except ValueError as error:
         raise RuntimeError(f"view: {a.dtype} of shape {tuple(a.shape)} cannot be viewed as {dtype}: {error}") from None
-    result._base, result._counter = a, a._version_counter()
+    result._memory, result._counter = a._storage_array(), a._version_counter()
     return result
 
 
@@ -239,8 +266,20 @@ class Squeeze(Reshaped):
         self.name = f"SqueezeBackward{0 if dim is None else 1 if isinstance(dim, int) else 2}"
 
 
-class Unsqueeze(Reshaped):
+class Unsqueeze(View):
     """A dimension of extent 1 inserted."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, a: Any) -> Any:
+        shape = (*a.shape[: self.axis], 1, *a.shape[self.axis :])
+        if a.flags.c_contiguous:
+            return a.reshape(shape)
+        return with_new_axes(array_module(self.where), a[(slice(None),) * self.axis + (None,)])
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return squeeze(grad, self.axis)
 
 
 @method
@@ -254,9 +293,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 @method
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Return a view with a dimension of extent 1 inserted before position `dim`."""
-    axis = normalize_dim(dim, input.ndim + 1)
-    shape = input._array.shape
-    return Unsqueeze((*shape[:axis], 1, *shape[axis:]))(input)
+    return Unsqueeze(normalize_dim(dim, input.ndim + 1))(input)
 
 
 class Expand(View):
@@ -265,11 +302,8 @@ class Expand(View):
 
     def forward(self, a: Any) -> Any:
         self.origin = a.shape
-        result = array_module(self.where).broadcast_to(a, self.shape)
-        if isinstance(a, np.ndarray) and a.flags.writeable:
-            # NumPy makes broadcast arrays read-only; here, as in PyTorch, it is in-place operations that refuse them.
-            result = np.lib.stride_tricks.as_strided(a, self.shape, result.strides)
-        return result
+        strides = expanded_strides(a.shape, element_strides(a), self.shape)
+        return restrided(array_module(self.where), a, self.shape, strides)
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad.sum_to_size(self.origin)
@@ -433,6 +467,16 @@ def _piece(input: Tensor, axis: int, part: Any, name: str) -> Tensor:
     return input._view_at((slice(None),) * axis + (part,), name)
 
 
+def _pieces(input: Tensor, axis: int, parts: Iterable[Any], name: str) -> tuple[Tensor, ...]:
+    """Return the views that one operation makes of parts of one dimension; they must not be changed in place."""
+    pieces = tuple([_piece(input, axis, part, name) for part in parts])
+    for number, piece in enumerate(pieces):
+        piece._view[-1].piece = number  # type: ignore[attr-defined]
+        if state.enabled:
+            piece._forbidden = "several"
+    return pieces
+
+
 @method
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return the view of one position of a dimension, which vanishes."""
@@ -453,7 +497,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     axis = normalize_dim(dim, input.ndim)
     if input.ndim == 0:
         raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
-    return tuple([_piece(input, axis, i, "UnbindBackward0") for i in range(input._array.shape[axis])])
+    return _pieces(input, axis, range(input._array.shape[axis]), "UnbindBackward0")
 
 
 @method
@@ -476,7 +520,7 @@ def split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
             )
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     ranges = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    return tuple([_piece(input, axis, part, "SplitBackward0") for part in ranges])
+    return _pieces(input, axis, ranges, f"Split{'' if isinstance(split_size, int) else 'WithSizes'}Backward0")
 
 
 @method
@@ -497,15 +541,30 @@ unsafe_split, unsafe_chunk = split, chunk
 
 @method
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """Return the tensor laid out in order without gaps; itself where it is."""
-    return self if self._array.flags.c_contiguous else Contiguous()(self)
+    """Return the tensor laid out in order, or in the order of another format, without gaps; itself where it is."""
+    if memory_format is None:
+        return self if self._array.flags.c_contiguous else Contiguous(contiguous_format)(self)
+    require_memory_format("contiguous", memory_format)
+    if memory_format is preserve_format:
+        if not self.is_contiguous():
+            raise RuntimeError("contiguous: preserve memory format is unsupported by the contiguous operator")
+        return self
+    return self if self.is_contiguous(memory_format=memory_format) else Contiguous(memory_format)(self)
 
 
 class Contiguous(Node):
+    """A copy in a memory format."""
+
     name = "CloneBackward0"
 
+    def __init__(self, wanted: MemoryFormat) -> None:
+        self.wanted = wanted
+
     def forward(self, a: Any) -> Any:
-        return array_module(self.where).ascontiguousarray(a)
+        strides = format_strides("contiguous", a.shape, element_strides(a), self.wanted)
+        result = allocate_strided(a.shape, strides, a.dtype, self.where)
+        result[...] = a
+        return result
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad
@@ -557,15 +616,32 @@ class Repeat(Node):
         return grad.reshape(apart).sum(tuple(range(0, len(apart), 2))).reshape(self.shape)
 
 
+def warn_of_rank(name: str, ndim: int, expected: str) -> None:
+    """Warn of a transposed form of a tensor that is no matrix."""
+    warnings.warn(
+        f"Tensor.{name} is deprecated for tensors of {ndim} dimensions: it is meant for {expected}; to reverse the"
+        " dimensions of any tensor, use `x.permute(*torch.arange(x.ndim - 1, -1, -1))`",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 @property  # type: ignore[misc]
 def _transposed(self: Tensor) -> Tensor:
     """The tensor with its dimensions in reverse order."""
+    if self.ndim != 2:
+        warn_of_rank("T", self.ndim, "matrices")
     return Permute(tuple(reversed(range(self.ndim))))(self)
 
 
 @property  # type: ignore[misc]
 def _matrix_transposed(self: Tensor) -> Tensor:
     """The tensor with its last two dimensions exchanged."""
+    if self.ndim == 1:
+        raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    if not self.ndim:
+        warn_of_rank("mT", 0, "matrices or batches of matrices")
+        return self
     return transpose(self, -2, -1)
 
 
@@ -581,3 +657,8 @@ def __iter__(self: Tensor) -> Any:
     if self.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
     return iter(unbind(self, 0))
+
+
+@method
+def __reversed__(self: Tensor) -> Tensor:
+    return flip(self, 0) if self.ndim else self

@@ -9,12 +9,14 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
+from ..autograd.half import widen
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Gather
 from .operands import (
     is_scalar,
     not_implemented,
     operands,
+    refuse_complex,
     require_number,
     require_same_device,
     require_tensor,
@@ -60,6 +62,7 @@ class Mode(Gather):
 
 def _order(xp: Any, a: Any, axis: int, descending: bool) -> Any:
     """Return the indices that sort an array, equal elements in the order in which they stand."""
+    a = widen(a)  # ml_dtypes' order has no place for NaN
     if not descending:
         return _argsort(xp, a, axis)
     backwards = xp.flip(_argsort(xp, xp.flip(a, axis), axis), axis)
@@ -72,6 +75,7 @@ def _argsort(xp: Any, a: Any, axis: int) -> Any:
 
 def _sorted(input: Tensor, dim: int, descending: bool) -> tuple[int, Any]:
     require_tensor("sort", "input", input)
+    refuse_complex("sort", input, error=RuntimeError)
     axis = normalize_dim(dim, input.ndim)
     array = input._array if input.ndim else input._array.reshape(1)
     return axis, _order(input._xp, array, axis, descending).astype(np.int64, copy=False)
@@ -114,8 +118,9 @@ def msort(input: Tensor) -> Tensor:
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """Return the `k` largest (or smallest) elements of a dimension, extreme ones first, and their indices."""
     require_tensor("topk", "input", input)
+    refuse_complex("topk", input, error=RuntimeError)
     axis = normalize_dim(dim, input.ndim)
-    array = input._array if input.ndim else input._array.reshape(1)
+    array = widen(input._array) if input.ndim else input._array.reshape(1)
     extent = array.shape[axis]
     if not 0 <= k <= extent:
         raise RuntimeError(f"selected index k out of range: topk needs k in [0, {extent}], got {k}")
@@ -143,6 +148,7 @@ def _one_of_each(input: Tensor, axis: int, keepdim: bool, indices: Any, node: ty
 
 def _searched(operation: str, input: Tensor, dim: int) -> tuple[int, Any]:
     require_tensor(operation, "input", input)
+    refuse_complex(operation, input)
     axis = normalize_dim(dim, input.ndim)
     array = input._array if input.ndim else input._array.reshape(1)
     if array.shape[axis] == 0:
@@ -182,6 +188,7 @@ def _median(input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> An
     require_tensor(name, "input", input)
     if dim is None and keepdim:
         raise TypeError(f"{name}(): argument 'dim' must be int, not NoneType")
+    refuse_complex(name, input)
     if dim is not None:
         axis, array = _searched(name, input, dim)
     require_number(f"{name}_cpu", input)
@@ -346,8 +353,9 @@ def unique(
         dim: the dimension whose slices are compared as wholes.
     """
     require_tensor("unique", "input", input)
+    refuse_complex("unique", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
-    xp, array = input._xp, input._array
+    xp, array = input._xp, widen(input._array)
     if axis is not None and input.ndim and 0 in array.shape[:axis] + array.shape[axis + 1 :]:
         raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
     values, inverse, counts = xp.unique(
@@ -358,6 +366,7 @@ def unique(
         equal_nan=False,
     )
     shape = array.shape if axis is None else (-1,)
+    values = values.astype(input._array.dtype, copy=False)
     return _results(input, values, inverse.reshape(shape), counts, return_inverse, return_counts)
 
 
@@ -429,6 +438,7 @@ def searchsorted(
             f" tensor and input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and"
             f" input value tensor {list(input.shape)}"
         )
+    refuse_complex("searchsorted", input)
     xp, sequence = input._xp, sorted_sequence._array
     if sorter is not None:
         if sorter.shape != sorted_sequence.shape:
@@ -486,6 +496,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     a, b = operands("isin", elements, test_elements)
     if a.dtype is dtypes.bool:
         raise RuntimeError("Unsupported input type encountered for isin(): Bool")
+    refuse_complex("isin", a, error=RuntimeError)
     return a._wrap_like(a._xp.isin(a._array, b._array, assume_unique=assume_unique, invert=invert))
 
 
@@ -500,11 +511,12 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         max: where they end.
     """
     require_tensor("histc", "input", input)
+    refuse_complex("histc", input)
     if not input.is_floating_point():
         raise not_implemented("histogram_cpu", input.dtype, "a floating-point type")
     if bins <= 0:
         raise RuntimeError(f"bins must be > 0, but got {bins}")
-    xp, a = input._xp, input._array.reshape(-1)
+    xp, a = input._xp, widen(input._array).reshape(-1)
     low, high = float(min), float(max)
     if low == high and a.size:
         low, high = float(a.min()), float(a.max())
@@ -517,7 +529,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     inside = a[(a >= low) & (a <= high)]
     scaled = (inside - a.dtype.type(low)) * bins / a.dtype.type(high - low)
     places = xp.minimum(scaled.astype(np.int64), bins - 1)
-    return input._wrap_like(xp.bincount(places, minlength=bins).astype(a.dtype))
+    return input._wrap_like(xp.bincount(places, minlength=bins).astype(input._array.dtype))
 
 
 @method

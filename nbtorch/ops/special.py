@@ -19,6 +19,7 @@ from .operands import (
     floating_operands,
     not_implemented,
     operands,
+    refuse_complex,
     require_floating_point,
     require_tensor,
     scalar_tensor,
@@ -31,18 +32,22 @@ _ROOT_PI = math.sqrt(math.pi)
 
 
 class SpecialFunction(Pointwise):
-    """A function that a kernel computes, whose name `formula` is; float16 goes through float32."""
+    """A function that a kernel computes, whose name `formula` is."""
+
+    in_float32 = True
 
     def forward(self, x: Any) -> Any:
-        wide = contiguous(x if x.dtype.itemsize >= 4 else x.astype(np.float32), self.where)
-        result = allocate(wide.shape, wide.dtype, self.where)
-        kernels_for(self.where, "special").unary(self.formula, wide, result)
-        return result.astype(x.dtype, copy=False)
+        x = contiguous(x, self.where)
+        result = allocate(x.shape, x.dtype, self.where)
+        kernels_for(self.where, "special").unary(self.formula, x, result)
+        return result
 
 
 def _special(name: str, doc: str, *, methods: bool = False, **derivative: Any) -> Callable[[Tensor], Tensor]:
     """Declare a function that the kernel of the same name computes."""
-    return declare(name, doc, name, base=SpecialFunction, methods=methods, **derivative)
+    return declare(
+        name, doc, name, base=SpecialFunction, methods=methods, complex_error=NotImplementedError, **derivative
+    )
 
 
 erf = _special(
@@ -108,9 +113,14 @@ i1e = _special(
 )
 
 
+_HALF = (dtypes.float16, dtypes.bfloat16)
+
+
 def _underived(name: str, doc: str, kernel: str = "") -> Callable[[Tensor], Tensor]:
     """Declare a function that PyTorch does not differentiate: its result needs no gradient."""
-    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=(dtypes.float16,))
+    compute = declare(
+        name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=(dtypes.float16, dtypes.bfloat16)
+    )
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
@@ -147,7 +157,7 @@ class SphericalBessel(Pointwise):
 def spherical_bessel_j0(input: Tensor) -> Tensor:
     """Return the spherical Bessel function of order 0, `sin(x) / x`."""
     require_tensor("spherical_bessel_j0", "input", input)
-    if input.dtype is dtypes.float16:
+    if input.dtype.itemsize < 4 and input.is_floating_point():
         raise not_implemented("spherical_bessel_j0_cpu", input.dtype, "float32 or float64")
     return SphericalBessel()(to_floating_point(input.detach()))
 
@@ -162,18 +172,18 @@ class Polygamma(Node):
     """The n-th derivative of digamma: (-1)ⁿ⁺¹ n! ζ(n + 1, x)."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, n: int) -> None:
         self.n = n
 
     def forward(self, x: Any) -> Any:
-        kind = np.float64 if x.dtype == np.float64 else np.float32
-        wide = contiguous(x.astype(kind, copy=False), self.where)
-        result = allocate(wide.shape, wide.dtype, self.where)
-        order = array_module(self.where).full(wide.shape, self.n + 1, kind)
-        kernels_for(self.where, "special").binary("zeta", order, wide, result)
-        result *= kind((-1) ** (self.n + 1) * math.factorial(self.n))
-        return result.astype(x.dtype, copy=False)
+        x = contiguous(x, self.where)
+        result = allocate(x.shape, x.dtype, self.where)
+        order = array_module(self.where).full(x.shape, self.n + 1, x.dtype)
+        kernels_for(self.where, "special").binary("zeta", order, x, result)
+        result *= x.dtype.type((-1) ** (self.n + 1) * math.factorial(self.n))
+        return result
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad * polygamma(self.n + 1, self.saved_tensor)
@@ -184,6 +194,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     require_tensor("polygamma", "input", input)
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
+    refuse_complex("polygamma", input)
     return digamma(input) if n == 0 else Polygamma(n)(to_floating_point(input))
 
 
@@ -201,15 +212,14 @@ class SpecialPair(Node):
 
     saves_inputs = (0, 1)
     function = ""
+    in_float32 = True
 
     def forward(self, a: Any, b: Any) -> Any:
         broadcast_shape(self.function, a.shape, b.shape)
-        kind = a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32)
-        wide = [x.astype(kind, copy=False) for x in array_module(self.where).broadcast_arrays(a, b)]
-        first, second = (contiguous(x, self.where) for x in wide)
-        result = allocate(first.shape, kind, self.where)
+        first, second = (contiguous(x, self.where) for x in array_module(self.where).broadcast_arrays(a, b))
+        result = allocate(first.shape, first.dtype, self.where)
         kernels_for(self.where, "special").binary(self.function, first, second, result)
-        return result.astype(a.dtype, copy=False)
+        return result
 
     def slope(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the derivative by the second number."""
@@ -235,6 +245,7 @@ class Zeta(SpecialPair):
 def zeta(input: Any, other: Any) -> Tensor:
     """Return the Hurwitz zeta function Σ (other + k)^-input over k >= 0."""
     a, b = floating_operands("zeta", input, other)
+    refuse_complex("zeta", a)
     if a.dtype.itemsize < 4:
         raise not_implemented("zeta_cpu", a.dtype, "float32 or float64")
     return Zeta()(a, b)
@@ -311,6 +322,7 @@ class Xlogy(Node):
     """`x * f(y)` for a logarithm f; 0 where x is 0, unless y is NaN."""
 
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def __init__(self, shifted: bool) -> None:
         self.shifted = shifted
@@ -333,12 +345,16 @@ class Xlogy(Node):
 
 def xlogy(input: Any, other: Any) -> Tensor:
     """Return `input * log(other)`, 0 where `input` is 0 and `other` no NaN."""
-    return Xlogy(False)(*floating_operands("xlogy", input, other))
+    a, b = floating_operands("xlogy", input, other)
+    refuse_complex("xlogy", a)
+    return Xlogy(False)(a, b)
 
 
 def xlog1py(input: Any, other: Any) -> Tensor:
     """Return `input * log1p(other)`, 0 where `input` is 0 and `other` no NaN."""
-    return Xlogy(True)(*floating_operands("xlog1py", input, other))
+    a, b = floating_operands("xlog1py", input, other)
+    refuse_complex("xlog1py", a)
+    return Xlogy(True)(a, b)
 
 
 method(xlogy)
@@ -349,6 +365,8 @@ class Sinc(Node):
     """sin(πx) / (πx), 1 at 0."""
 
     saves_inputs = (0,)
+    in_float32 = True
+    holomorphic = True
 
     def forward(self, x: Any) -> Any:
         return array_module(self.where).sinc(x).astype(x.dtype, copy=False)
@@ -377,6 +395,7 @@ class Logit(Node):
     """log(x / (1 - x)), with x limited to [eps, 1 - eps] if eps is given."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, eps: float | None) -> None:
         self.eps = eps
@@ -400,6 +419,7 @@ class Logit(Node):
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """Return `log(x / (1 - x))`; with `eps` x is limited to `[eps, 1 - eps]` first."""
     require_tensor("logit", "input", input)
+    refuse_complex("logit", input)
     return Logit(eps)(to_floating_point(input))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Size, Tensor, method, normalize_dim
 from .arithmetic import install_in_place
-from .operands import broadcast_shape, not_implemented, require_same_device, require_tensor, to_dtype
+from .operands import broadcast_shape, not_implemented, refuse_complex, require_same_device, require_tensor, to_dtype
 from .reduction import MeanAlong, Std, Var, amax, amin, deviations, norm, return_type, sum
 
 aminmax_result = return_type("aminmax", "min", "max")
@@ -18,6 +18,7 @@ aminmax_result = return_type("aminmax", "min", "max")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum with NaN counted as zero."""
     require_tensor("nansum", "input", input)
+    refuse_complex("nansum", input, error=RuntimeError)
     return sum(_without_nan(input), dim, keepdim, dtype=dtype)
 
 
@@ -29,7 +30,7 @@ def _without_nan(input: Tensor) -> Tensor:
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the mean of the elements that are not NaN."""
     require_tensor("nanmean", "input", input)
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
     if dtype is not None and dtypes.as_dtype(dtype).category < 2:
         raise RuntimeError(
@@ -43,6 +44,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the smallest and the largest element, of all or along a dimension."""
     require_tensor("aminmax", "input", input)
+    refuse_complex("aminmax", input)
     axis = None if dim is None else normalize_dim(dim, input.ndim)
     if input.numel() == 0 and axis is not None and input._array.shape[axis] == 0:
         raise IndexError(f"aminmax: Expected reduction dim {axis} to have non-zero size.")
@@ -171,7 +173,7 @@ def cov(
             correction = correction * sum(own * aweights) / sum(own)
     divisor = count - correction
     divisor = divisor.clamp(min=0) if isinstance(divisor, Tensor) else builtins.max(divisor, 0)
-    result = scaled @ centred.mT / divisor
+    result = scaled @ centred.conj().mT / divisor
     return result.squeeze() if input.ndim < 2 else result
 
 
@@ -200,7 +202,10 @@ def corrcoef(input: Tensor) -> Tensor:
     if covariance.ndim == 0:
         return covariance / covariance
     spread = covariance.diagonal().sqrt()
-    return (covariance / spread.unsqueeze(1) / spread).clamp(-1, 1)
+    result = covariance / spread.unsqueeze(1) / spread
+    if result.is_complex():
+        return result.real.clamp(-1, 1) + result.imag.clamp(-1, 1) * 1j
+    return result.clamp(-1, 1)
 
 
 def broadcast_shapes(*shapes: Any) -> Size:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import Node
 from ..device import array_module, as_device
+from ..layout import element_strides, reach
 from ..tensor import Tensor, method, normalize_dim
 from .indexing import Embed, Index
 from .operands import require_number, require_tensor, sizes
@@ -81,9 +82,8 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     offset = own if storage_offset is None else int(storage_offset)
     if offset < 0:
         raise RuntimeError(f"as_strided: invalid storage offset {offset}")
-    memory = (input if input._base is None else input._base)._array
-    extent = 1 + sum((n - 1) * s // memory.dtype.itemsize for n, s in zip(memory.shape, memory.strides, strict=True))
-    extent = extent if memory.size else 0
+    memory = input._storage_array()
+    extent = reach(memory.shape, element_strides(memory)) * memory.dtype.itemsize // input.itemsize
     needed = offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if 0 not in shape else 0
     if needed > extent:
         raise RuntimeError(

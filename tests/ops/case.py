@@ -19,7 +19,8 @@ class Input:
 
     shape: tuple[int, ...]
     kind: str = "normal"
-    """normal, positive, unit (below 0.9), probability, distinct, index (int64 below high), mask, factor (constant)"""
+    """normal, positive, unit (below 0.9), probability, distinct, index (int64 below high), mask, factor (constant),
+    complex"""
     high: int = 0
 
     @property
@@ -34,6 +35,9 @@ class Input:
         if np.dtype(dtype).kind in "iub":
             low = 1 if self.kind == "positive" else 0 if np.dtype(dtype).kind in "ub" else -5
             return generator.integers(low, 2 if dtype == "bool" else 6, self.shape).astype(dtype)
+        if self.kind == "complex":
+            values = generator.standard_normal(self.shape) + 1j * generator.standard_normal(self.shape)
+            return np.asarray(values).astype(np.result_type(dtype, np.complex64))
         if self.kind in ("positive", "factor"):
             values = generator.random(self.shape) * 2 + 0.5
         elif self.kind == "probability":
@@ -59,6 +63,7 @@ class Case:
     dtypes: tuple[str, ...] = FLOATS
     batched: bool = False  # whether the first dimension of the first input may have extent 0
     tolerance: float = 1.0  # by how much to widen the tolerance
+    bfloat16: bool = True  # whether rounding to eight bits leaves something to compare
     gradients: bool = True
     second_gradients: bool = True
     kernel: bool = False  # whether a kernel of ours does the work

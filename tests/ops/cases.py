@@ -11,6 +11,7 @@ import numpy as np
 
 from . import (
     cases_arrangement,
+    cases_complex,
     cases_factor,
     cases_linalg,
     cases_pointwise,
@@ -407,6 +408,7 @@ CASES: list[Case] = [
     *_padding(),
     *_losses(),
     *cases_arrangement.CASES,
+    *cases_complex.CASES,
     *cases_factor.CASES,
     *cases_linalg.CASES,
     *cases_pointwise.CASES,

@@ -67,7 +67,7 @@ CASES = [
     Case("chain_matmul", lambda t, a, b, c: t.chain_matmul(a, b, c), (of(3, 5), of(5, 2), of(2, 6)), tolerance=4),
     Case("matrix_power", lambda t, a: t.matrix_power(a, 5), (stack,), tolerance=8),
     Case("matrix_power-negative", lambda t, a: _solid(t, a).matrix_power(-2), (stack,), tolerance=20),
-    Case("matrix_exp", lambda t, a: t.matrix_exp(a * 2), (stack,), tolerance=40),
+    Case("matrix_exp", lambda t, a: t.matrix_exp(a * 2), (stack,), tolerance=40, bfloat16=False),
     _einsum("ij,jk->ik", (2, 3), (3, 4)),
     _einsum("bij,bjk->bik", (2, 3, 4), (2, 4, 2)),
     _einsum("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),

@@ -106,7 +106,7 @@ CASES = [
     Case("cumprod", lambda t, a: a.cumprod(1), (x,), lambda a: a.cumprod(1), (*FLOATS, "int32", "int64"), tolerance=4),
     Case("cumprod-zero", lambda t, a, m: a.masked_fill(m, 0).cumprod(1), (x, of(2, 5, 3, kind="mask")), tolerance=4),
     Case("logcumsumexp", lambda t, a: a.logcumsumexp(1), (x,), lambda a: np.log(np.exp(a).cumsum(1)), tolerance=4),
-    Case("logcumsumexp-wide", lambda t, a: t.logcumsumexp(a * 300, 1), (x,), tolerance=4),
+    Case("logcumsumexp-wide", lambda t, a: t.logcumsumexp(a * 300, 1), (x,), tolerance=4, bfloat16=False),
     Case("cummax", lambda t, a: tuple(a.cummax(1)), (x,), None, EVERYTHING),
     Case("cummin", lambda t, a: tuple(t.cummin(a, -1)), (x,), None, EVERYTHING),
     Case("cummax-nan", lambda t, a: tuple(_with_nan(t, a).cummax(1)), (x,), gradients=False),

@@ -12,7 +12,7 @@ from nbtorch.device import default_device, simulating
 
 from .cases import CASES, Case
 
-TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-12}
+TOLERANCE = {"bfloat16": 1.6e-2, "float16": 2e-3, "float32": 3e-6, "float64": 1e-12}
 DRAWS = 20  # how many inputs each row is compared with PyTorch on
 simulated = default_device().type == "cuda" and simulating()
 
@@ -29,7 +29,7 @@ def with_dtypes(select=lambda case: True):
 def tensors(case: Case, arrays, requires_grad=False):
     made = [nbtorch.tensor(a) for a in arrays]
     for tensor, spec in zip(made, case.inputs, strict=True):
-        if requires_grad and spec.differentiable and tensor.is_floating_point():
+        if requires_grad and spec.differentiable and (tensor.is_floating_point() or tensor.is_complex()):
             tensor.requires_grad_()
     return made
 
@@ -39,12 +39,13 @@ def outputs(result):
 
 
 def as_numpy(tensor):
-    return tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu().resolve_conj()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def assert_close(actual, expected, tolerance):
     assert actual.shape == tuple(expected.shape)
-    scale = max(1.0, float(np.abs(expected.astype(np.float64)).max(initial=0, where=np.isfinite(expected))))
+    scale = max(1.0, float(np.abs(expected * 1.0).max(initial=0, where=np.isfinite(expected))))
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -75,19 +76,64 @@ def compare_with_torch(torch, case, dtype, arrays):
     for result, wanted in zip(results, expected, strict=True):
         assert str(result.dtype) == str(wanted.dtype)
         assert result.requires_grad == wanted.requires_grad
-        assert_close(as_numpy(result), wanted.detach().numpy(), tolerance)
+        assert_close(as_numpy(result), as_numpy(wanted), tolerance)
     differentiable = [(r, w) for r, w in zip(results, expected, strict=True) if w.requires_grad]
     if not differentiable:
         return
     generator = np.random.default_rng(1)
     for result, wanted in differentiable:
-        seed = generator.standard_normal(result.shape).astype(as_numpy(result).dtype)
+        seed = generator.standard_normal(result.shape)
+        if result.is_complex():
+            seed = seed + 1j * generator.standard_normal(result.shape)
+        seed = np.asarray(seed).astype(as_numpy(result).dtype)
         result.backward(nbtorch.tensor(seed), retain_graph=True)
         wanted.backward(torch.tensor(seed), retain_graph=True)
     for our, their in zip(ours, theirs, strict=True):
         if their.requires_grad:
             assert str(our.grad.dtype) == str(their.grad.dtype)
             assert_close(as_numpy(our.grad), their.grad.numpy(force=True), 4 * tolerance)
+
+
+@rows(lambda case: "float32" in case.dtypes and case.bfloat16)
+def test_bfloat16_against_torch(case):
+    """Whatever PyTorch computes in bfloat16 comes out the same; what it refuses is not compared."""
+    torch = pytest.importorskip("torch")
+    arrays = case.arrays("float32")
+
+    def inputs(library):
+        made = []
+        for array, spec in zip(arrays, case.inputs, strict=True):
+            tensor = library.tensor(array)
+            tensor = tensor.bfloat16() if tensor.is_floating_point() else tensor
+            wanted = case.gradients and spec.differentiable and tensor.is_floating_point()
+            made.append(tensor.requires_grad_() if wanted else tensor)
+        return made
+
+    ours, theirs = inputs(nbtorch), inputs(torch)
+    try:
+        expected = outputs(case.run(torch, *theirs))
+        differentiate_evenly(torch, expected)
+    except (NotImplementedError, RuntimeError) as error:
+        pytest.skip(f"PyTorch: {error}")
+    results = outputs(case.run(nbtorch, *ours))
+    differentiate_evenly(nbtorch, results)
+    tolerance = TOLERANCE["bfloat16"]
+    assert [str(r.dtype) for r in results] == [str(w.dtype) for w in expected]
+    for result, wanted in zip(results, expected, strict=True):
+        assert_close(as_numpy(result), as_numpy(wanted), tolerance)
+    for our, their in zip(ours, theirs, strict=True):
+        assert (our.grad is None) == (their.grad is None)
+        if their.grad is not None:
+            assert str(our.grad.dtype) == str(their.grad.dtype)
+            assert_close(as_numpy(our.grad), as_numpy(their.grad), 2 * tolerance)
+
+
+def differentiate_evenly(library, results):
+    """Run backward with gradients that both libraries round alike."""
+    for result in results:
+        if result.requires_grad:
+            seed = np.linspace(-1, 1, result.numel()).reshape(tuple(result.shape))
+            result.backward(library.tensor(seed).to(result.dtype), retain_graph=True)
 
 
 def scattered(array):

@@ -1,4 +1,4 @@
-"""Linear layers: `Linear`, `Identity`."""
+"""Linear layers: `Linear`, `Bilinear`, `Identity`."""
 
 from __future__ import annotations
 
@@ -80,6 +80,67 @@ class Linear(Module):
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """A bilinear map of two inputs: `input1 @ weight[k] @ input2 + bias[k]` for each output k.
+
+    Args:
+        in1_features: extent of the first input.
+        in2_features: extent of the second input.
+        out_features: extent of the output.
+        bias: whether to learn a bias.
+        device: where the parameters lie.
+        dtype: their type.
+
+    Shape: (*, in1_features) and (*, in2_features) to (*, out_features).
+
+    Raises:
+        ValueError: `in1_features` is not positive.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Bilinear.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.Bilinear(2, 3, 4)(nbtorch.ones(5, 2), nbtorch.ones(5, 3)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values, uniformly from ±1/sqrt(in1_features)."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """Apply the bilinear map."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features},"
+            f" bias={self.bias is not None}"
+        )
 
 
 def reset_weight_and_bias(weight: Tensor, bias: Tensor | None) -> None:

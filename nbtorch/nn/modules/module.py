@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 from ...autograd.grad_mode import no_grad
 from ...device import as_device, device
-from ...dtypes import dtype, float16, float32, float64
+from ...dtypes import bfloat16, dtype, float16, float32, float64
 from ...hooks import RemovableHandle
 from ...tensor import Tensor
 from ..parameter import Buffer, Parameter
@@ -582,11 +582,11 @@ class Module:
         torch.float64
         """
         target, kind = _device_and_dtype(*args, **kwargs)
-        if kind is not None and not kind.is_floating_point:
-            raise TypeError(f"nn.Module.to only accepts floating point dtypes, but got desired dtype={kind}")
+        if kind is not None and kind.category < 2:
+            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}")
 
         def convert(tensor: Tensor) -> Tensor:
-            return tensor.to(device=target, dtype=kind if tensor.is_floating_point() else None)
+            return tensor.to(device=target, dtype=kind if tensor.dtype.category > 1 else None)
 
         return self._apply(convert)
 
@@ -619,6 +619,10 @@ class Module:
     def half(self) -> Self:
         """Convert floating-point parameters and buffers to float16."""
         return self._convert_floating(float16)
+
+    def bfloat16(self) -> Self:
+        """Convert floating-point parameters and buffers to bfloat16."""
+        return self._convert_floating(bfloat16)
 
     def _convert_floating(self, kind: dtype) -> Self:
         return self._apply(lambda tensor: tensor.to(dtype=kind) if tensor.is_floating_point() else tensor)
