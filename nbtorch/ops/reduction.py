@@ -189,7 +189,7 @@ def deviations(
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     dims = _reduced(dim, input.ndim)
-    if not input.is_floating_point():
+    if input.dtype.category < 2:
         raise RuntimeError(
             f"{operation}: std and var only support floating point and complex dtypes, got {input.dtype}"
         )

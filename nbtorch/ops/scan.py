@@ -17,8 +17,8 @@ from .binary import log_of_sum
 from .indexing import Gather
 from .operands import (
     normalize_dims,
+    not_implemented,
     refuse_complex,
-    require_floating_point,
     require_number,
     require_tensor,
     scalar_tensor,
@@ -181,7 +181,8 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return the logarithms of the running sums of exponentials along a dimension, without overflow."""
     require_tensor("logcumsumexp", "input", input)
     axis = normalize_dim(dim, input.ndim)
-    require_floating_point("logcumsumexp_out_cpu", input)
+    if input.dtype.category < 2:
+        raise not_implemented("logcumsumexp_out_cpu", input.dtype, "a floating-point or complex type")
     return LogCumSumExp(axis)(input) if input.ndim else input.clone()
 
 
