@@ -8,18 +8,6 @@ from nbtorch.kernels.jit import njit
 
 
 @njit
-def relu(x):
-    """Return max(x, 0); NaN and -0.0 pass through, as in PyTorch."""
-    return 0 if x < 0 else x
-
-
-@njit
-def relu_grad(grad, y):
-    """Return the derivative of `relu` times `grad`, where `y` is relu's output; a NaN lets the gradient through."""
-    return 0 if y <= 0 else grad
-
-
-@njit
 def wins(value, best):
     """Say whether `value` takes the place of `best` in a maximum: it is larger, or it is NaN.
 

@@ -42,12 +42,12 @@ from .creation import (
     logspace,
     ones,
     ones_like,
+    range,
     scalar_tensor,
     tensor,
     zeros,
     zeros_like,
 )
-from .creation import closed_range as range
 from .device import device, set_default_device
 from .dtypes import (
     bfloat16,
@@ -102,6 +102,22 @@ from .legacy import (
     set_default_tensor_type,
 )
 from .limits import finfo, iinfo
+from .ops.activation import (
+    celu,
+    celu_,
+    hardshrink,
+    prelu,
+    relu,
+    relu_,
+    selu,
+    selu_,
+    sigmoid,
+    sigmoid_,
+    tanh,
+    tanh_,
+    threshold,
+    threshold_,
+)
 from .ops.arithmetic import (
     add,
     allclose,
@@ -318,22 +334,16 @@ from .ops.pointwise import (
     positive,
     rad2deg,
     reciprocal,
-    relu,
-    relu_,
     round,
     round_,
     rsqrt,
     sgn,
-    sigmoid,
     sign,
     signbit,
     sin,
     sinh,
     sqrt,
     tan,
-    tanh,
-    threshold,
-    threshold_,
     trunc,
 )
 from .ops.products import (
@@ -525,6 +535,8 @@ from . import fft as fft  # isort: skip
 from . import linalg as linalg  # isort: skip
 from . import special as special  # isort: skip
 from . import nn as nn  # isort: skip  (needs all of the above)
+from .nn.functional import rrelu, rrelu_  # isort: skip
+from .ops.norm_aliases import batch_norm, group_norm, instance_norm, layer_norm, rms_norm  # isort: skip
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import operator
 import warnings
@@ -219,7 +220,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
 def _filled(
     operation: str, shape: tuple[int, ...], value: Any, dtype: Any, layout: Any, device: Any, requires_grad: bool
 ) -> Tensor:
-    require_strided(operation, layout)
+    if layout is not None:
+        require_strided(operation, layout)
     where = as_device(device)
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     result = Tensor._filled(shape, value, chosen, where)
@@ -355,13 +357,13 @@ def empty_permuted(
             f"empty_permuted: Number of dimensions in size does not match the length of the physical_layout; i.e."
             f" len(size) = {len(shape)} is not equal to len(physical_layout) = {len(order)}"
         )
-    if sorted(order) != list(range(len(shape))):
+    if sorted(order) != list(builtins.range(len(shape))):
         raise RuntimeError(
             f"empty_permuted: physical_layout must name each dimension from 0 to {len(shape) - 1} once, got"
             f" {list(order)}"
         )
     made = empty([shape[d] for d in order], dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
-    back = sorted(range(len(order)), key=order.__getitem__)
+    back = sorted(builtins.range(len(order)), key=order.__getitem__)
     return made.detach().permute(back).detach().requires_grad_(requires_grad)
 
 
@@ -552,6 +554,40 @@ def _steps(operation: str, start: Any, end: Any, steps: Any, dtype: dtypes.dtype
     return np.where(places < count // 2, low + forward, high - backward)
 
 
+def range(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Return the numbers from `start` (0 if only one is given) to `end`, included; `arange` is its newer form."""
+    require_strided("range", layout)
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with"
+        " Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        UserWarning,
+        stacklevel=2,
+    )
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(
+            f"upper bound and lower bound inconsistent with step sign: got start {start}, end {end}, step {step}"
+        )
+    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    where = as_device(device)
+    values = (start + step * np.arange(math.floor((end - start) / step) + 1)).astype(chosen.numpy)
+    return _made(array_module(where).asarray(values), where, requires_grad)
+
+
 def linspace(
     start: Any,
     end: Any,
@@ -599,37 +635,6 @@ def logspace(
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     where = as_device(device)
     values = quietly(lambda: np.power(base, _steps("logspace", start, end, steps, chosen)).astype(chosen.numpy))
-    return _made(array_module(where).asarray(values), where, requires_grad)
-
-
-def closed_range(
-    start: Any = 0,
-    end: Any = None,
-    step: Any = 1,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Return the numbers from `start` (0 if only one is given) to `end`, included; `arange` is its newer form."""
-    warnings.warn(
-        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with"
-        " Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
-        UserWarning,
-        stacklevel=2,
-    )
-    if end is None:
-        start, end = 0, start
-    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError(
-            f"upper bound and lower bound inconsistent with step sign: got start {start}, end {end}, step {step}"
-        )
-    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    where = as_device(device)
-    values = (start + step * np.arange(math.floor((end - start) / step) + 1)).astype(chosen.numpy)
     return _made(array_module(where).asarray(values), where, requires_grad)
 
 

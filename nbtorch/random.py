@@ -399,7 +399,8 @@ def randperm(
     chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
     if chosen is dtypes.bool or chosen.is_complex:
         raise not_implemented("randperm", chosen, "a type of real numbers")
-    if not _holds(chosen, count - 1 if count else 0) or count - 1 > 1 << _DIGITS.get(chosen.name, 64):
+    digits = 64 if chosen is dtypes.bfloat16 else _DIGITS.get(chosen.name, 64)  # PyTorch lets bfloat16 round
+    if not _holds(chosen, count - 1 if count else 0) or count - 1 > 1 << digits:
         raise RuntimeError(f"randperm: n is too large for {chosen}: it does not hold every integer below {count}")
     where = as_device(device)
     return _made(numpy_generator(generator, where).permutation(count).astype(chosen.numpy), where, requires_grad)
@@ -668,29 +669,33 @@ def _on_cpu(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu()._array
 
 
-def _trials(
-    operation: str, p: Any, shape: tuple[int, ...], generator: Generator | None, where: Device
-) -> tuple[np.ndarray, int]:
-    """Return successes of a probability, a number or a tensor, and PyTorch's number of the variant."""
-    source = numpy_generator(generator, where)
+def _trials(operation: str, p: Any, target: Tensor, generator: Generator | None) -> tuple[np.ndarray, int]:
+    """Return successes in a tensor's shape and type, and PyTorch's number of the variant.
+
+    The probability `p` is a number or a tensor.
+    """
+    shape, dtype = target._array.shape, target._array.dtype
+    if target.is_complex():
+        raise not_implemented(operation, target.dtype, "a type of real numbers")
+    source = numpy_generator(generator, target._device)
     if isinstance(p, Tensor):
         _require_floating_point(operation, p.dtype)
         chances = _on_cpu(p).astype(np.float64)
         _require_probabilities(operation, chances)
         if broadcast_shape(operation, shape, chances.shape) != shape:
             raise RuntimeError(f"{operation}: p of shape {list(p.shape)} does not expand to {list(shape)}")
-        return np.asarray(source.random(shape) < chances), 1
+        return np.asarray(source.random(shape) < chances).astype(dtype), 1
     probability = _number(operation, "p", p)
     if not 0 <= probability <= 1:
         raise RuntimeError(f"{operation} expects p to be in [0, 1], but got p={probability:g}")
-    return np.asarray(source.random(shape) < probability), 2
+    return np.asarray(source.random(shape) < probability).astype(dtype), 2
 
 
 @method
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with ones at probability `p`, a number or a tensor that broadcasts to this one's shape, else zeros."""
-    drawn, variant = _trials("bernoulli_", p, self._array.shape, generator, self._device)
-    return _in_place(self, f"BernoulliBackward{variant}", drawn.astype(self._array.dtype))
+    drawn, variant = _trials("bernoulli_", p, self, generator)
+    return _in_place(self, f"BernoulliBackward{variant}", drawn)
 
 
 @method
@@ -702,8 +707,8 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
         NotImplementedError: `input` gives the probabilities and is not of a floating-point type.
     """
     require_tensor("bernoulli", "input", input)
-    drawn, _ = _trials("bernoulli", input if p is None else p, input._array.shape, generator, input._device)
-    return Drawn("BernoulliBackward0", drawn.astype(input._array.dtype))(input)
+    drawn, _ = _trials("bernoulli", input if p is None else p, input, generator)
+    return Drawn("BernoulliBackward0", drawn)(input)
 
 
 @method

@@ -114,7 +114,7 @@ def _values(leaves: list[Any], dtype: dtypes.dtype) -> np.ndarray:
     if dtype.is_complex:
         working: Any = np.complex128
     elif dtype.category == 1 and all(issubclass(kind, (int, np.integer, np.bool_)) for kind in kinds):
-        working = np.int64
+        working = np.uint64 if dtype is dtypes.uint64 and min(leaves, default=0) >= 0 else np.int64
     elif dtype is dtypes.bool:
         working = None
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import itertools
 import math
 import sys
@@ -16,12 +17,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
+from nbtorch.kernels import activation as formulas
 from nbtorch.kernels import jit
 from nbtorch.kernels.cache import cache_root
 
 from . import dtypes
 from .device import allocate, as_device, kernels_for
 from .device import device as Device
+from .ops import activation
+
+COMMON_ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu")
+"""Those that are compiled ahead; each of the others takes a fraction of a second at its first use."""
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of steps done, of all steps, and what comes next (an empty string at the end)."""
@@ -66,7 +72,7 @@ def _run(kernel: Callable[..., None], arguments: Callable[[], tuple[Any, ...]]) 
 
 def _steps(dtype: dtypes.dtype, where: Device) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that runs it, for each kernel and size."""
-    families = (_elementwise, _pool, _conv) if dtype.is_floating_point else (_pool,)
+    families = (_elementwise, _norm, _softmax, _pool, _conv) if dtype.is_floating_point else (_pool,)
     sizes = SIZES if where.type == "cpu" else SIZES[:1]
     for family, size in itertools.product(families, sizes):
         for kernel, arguments in family(dtype, where, size):
@@ -85,8 +91,70 @@ def _zeros(shape: tuple[int, ...], dtype: dtypes.dtype, where: Device) -> Any:
 def _elementwise(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     kernels = kernels_for(where, "elementwise")
     shape = (max(1, size // 64), size, size)
-    yield kernels.relu_forward, lambda: (_zeros(shape, dtype, where), _zeros(shape, dtype, where))
-    yield kernels.relu_backward, lambda: tuple([_zeros(shape, dtype, where) for _ in range(3)])
+    for node in activation.NODES if size == SIZES[0] else activation.NODES[:1]:
+        if node.function not in COMMON_ACTIVATIONS:
+            continue
+        for function, arrays in ((node.function, 2), (node.derivative, 3)):
+            yield _activation(kernels, function, [shape] * arrays, dtype, where)
+
+
+def _activation(
+    kernels: Any, function: str, shapes: list[tuple[int, ...]], dtype: dtypes.dtype, where: Device
+) -> tuple[Callable[..., None], Callable[[], tuple[Any, ...]]]:
+    """Return the kernel of an activation or of its derivative, and its arguments."""
+    kernel = kernels.activation_forward if len(shapes) == 2 else kernels.activation_backward
+
+    def run(*arrays: Any) -> None:
+        kernel(function, (1.0,) * (_parameters(function) - len(shapes) + 1), *arrays)
+
+    run.__name__ = function
+    return run, lambda: tuple([_zeros(shape, dtype, where) for shape in shapes])
+
+
+def _parameters(function: str) -> int:
+    """Return how many parameters a formula has."""
+    compiled = getattr(formulas, function)
+    return len(inspect.signature(getattr(compiled, "py_func", compiled)).parameters)
+
+
+def _norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "norm")
+    shape = (size, size)
+
+    def matrix() -> Any:
+        return _zeros(shape, dtype, where)
+
+    def numbers(kind: dtypes.dtype = dtypes.float64) -> Any:
+        return _zeros(shape[:1], kind, where)
+
+    for kind in ("row", "column"):
+        yield getattr(kernels, f"{kind}_moments"), lambda: (matrix(), numbers(), numbers())
+        yield getattr(kernels, f"{kind}_affine"), lambda: (matrix(), numbers(), numbers(), numbers(), matrix())
+        yield getattr(kernels, f"{kind}_dots"), lambda: (matrix(), matrix(), numbers(), numbers(), numbers())
+        yield (
+            getattr(kernels, f"{kind}_combine"),
+            lambda: (matrix(), matrix(), numbers(), numbers(), numbers(), numbers(), matrix()),
+        )
+    affine = (dtype, dtype)
+    yield (
+        kernels.layer_forward,
+        lambda: (matrix(), *map(numbers, affine), 1e-5, True, matrix(), numbers(), numbers()),
+    )
+    yield (
+        kernels.layer_backward,
+        lambda: (matrix(), matrix(), numbers(dtype), numbers(), numbers(), True, matrix(), numbers(), numbers()),
+    )
+
+
+def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "softmax")
+    for shape in ((size, size, 1), (1, size, size)):
+
+        def array(shape: tuple[int, ...] = shape) -> Any:
+            return _zeros(shape, dtype, where)
+
+        yield kernels.softmax_forward, lambda array=array: (array(), True, array())  # type: ignore[misc]
+        yield kernels.softmax_backward, lambda array=array: (array(), array(), True, array())  # type: ignore[misc]
 
 
 def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:

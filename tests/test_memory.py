@@ -244,6 +244,13 @@ t.from_numpy(np.ones(5)[1:]).storage_offset()
 t.from_numpy(np.ones((5,4))[:,1:3]).untyped_storage().nbytes()
 t.ones(2,3).has_names()
 t.ones(2,3).names
+t.ones(2, 3, 4, 5).to(memory_format=t.channels_last).stride()
+t.ones(2, 3, 4, 5).to(t.float64, copy=True, memory_format=t.channels_last).stride()
+(lambda x: x.to(memory_format=t.channels_last) is x)(t.ones(2, 3, 4, 5).contiguous(memory_format=t.channels_last))
+t.ones(2, 3, 4, 5).float(memory_format=t.channels_last).stride()
+t.ones(2, 3, 4, 5).cpu(memory_format=t.channels_last).stride()
+t.ones(2).to(memory_format=t.channels_last)
+t.ones(2).to(memory_format=3)
 """.strip().splitlines()
 
 

@@ -36,7 +36,7 @@ def test_progress_is_told_before_each_step_and_at_the_end():
     total = len(told) - 1
     assert [step[:2] for step in told] == [(done, total) for done in range(total + 1)]
     assert told[-1][2] == ""
-    assert {"conv_forward float32", "max_pool_backward float32", "relu_forward float32"} <= {s[2] for s in told}
+    assert {"conv_forward float32", "max_pool_backward float32", "relu_grad float32"} <= {s[2] for s in told}
 
 
 def test_integers_concern_pooling_alone():

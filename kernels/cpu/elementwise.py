@@ -1,45 +1,66 @@
-"""Functions of single elements on the CPU: arrays of any shape, C-contiguous, the result written into the last one."""
+"""Functions of single elements on the CPU: arrays of any shape, C-contiguous, the result written into the last one.
+
+`function` names one of `nbtorch.kernels.activation`, `options` are its numbers beside x (two at most).
+"""
+
+import functools
 
 import numpy as np
-from nbtorch.kernels import scalar
-from nbtorch.kernels.jit import njit
-from numba import prange
+from nbtorch.kernels import activation
+from nbtorch.kernels.cpu.ranges import GRAIN, RangeKernel
 
-PARALLEL_SIZE = 1 << 17
+PARALLEL_SIZE = 1 << 15
 """Elements above which a pass over them takes longer than waking the threads."""
 
 
-def relu_forward(input: np.ndarray, output: np.ndarray) -> None:
-    """Write max(input, 0) to `output`; NaN passes through."""
-    kernel = _relu_forward_parallel if input.size >= PARALLEL_SIZE else _relu_forward
-    kernel(input.reshape(-1), output.reshape(-1))
+def activation_forward(function: str, options: tuple[float, ...], input: np.ndarray, output: np.ndarray) -> None:
+    """Write function(x, *options) for every element x; `output` may be `input` itself."""
+    size = output.size
+    _forward(function, len(options))(size, size, input.reshape(-1), output.reshape(-1), *_pair(options), grain=GRAIN)
 
 
-def relu_backward(grad_output: np.ndarray, output: np.ndarray, grad_input: np.ndarray) -> None:
-    """Write `grad_output` to `grad_input` where relu's `output` is positive or NaN, and 0 elsewhere."""
-    kernel = _relu_backward_parallel if output.size >= PARALLEL_SIZE else _relu_backward
-    kernel(grad_output.reshape(-1), output.reshape(-1), grad_input.reshape(-1))
+def activation_backward(
+    function: str, options: tuple[float, ...], grad_output: np.ndarray, saved: np.ndarray, grad_input: np.ndarray
+) -> None:
+    """Write function(grad, x, *options), a derivative times grad, for all pairs of elements of the two arrays."""
+    size, arrays = grad_input.size, [array.reshape(-1) for array in (grad_output, saved, grad_input)]
+    _backward(function, len(options))(size, size, *arrays, *_pair(options), grain=GRAIN)
 
 
-@njit
-def _relu_forward(input, output):
-    for i in range(input.size):
-        output[i] = scalar.relu(input[i])
+def _pair(options: tuple[float, ...]) -> tuple[float, float]:
+    """Return two numbers for any number of options, so that all functions share the types of their arguments."""
+    first, second = (*options, 0.0, 0.0)[:2]
+    return float(first), float(second)
 
 
-@njit(parallel=True)
-def _relu_forward_parallel(input, output):
-    for i in prange(input.size):
-        output[i] = scalar.relu(input[i])
+@functools.cache
+def _forward(name: str, count: int) -> RangeKernel:
+    function = getattr(activation, name)
+
+    def kernel(x, y, first, second, begin, end):
+        options = (x.dtype.type(first), x.dtype.type(second))
+        # indices from 0 on need no test for their sign, which would keep the loop from being vectorised
+        part, result = x[begin:end], y[begin:end]
+        for i in range(part.size):
+            result[i] = function(part[i], *options[:count])
+
+    return _named(kernel, name)
 
 
-@njit
-def _relu_backward(grad_output, output, grad_input):
-    for i in range(output.size):
-        grad_input[i] = scalar.relu_grad(grad_output[i], output[i])
+@functools.cache
+def _backward(name: str, count: int) -> RangeKernel:
+    function = getattr(activation, name)
+
+    def kernel(grad_output, x, grad_input, first, second, begin, end):
+        options = (x.dtype.type(first), x.dtype.type(second))
+        grad, part, result = grad_output[begin:end], x[begin:end], grad_input[begin:end]
+        for i in range(part.size):
+            result[i] = function(grad[i], part[i], *options[:count])
+
+    return _named(kernel, name)
 
 
-@njit(parallel=True)
-def _relu_backward_parallel(grad_output, output, grad_input):
-    for i in prange(output.size):
-        grad_input[i] = scalar.relu_grad(grad_output[i], output[i])
+def _named(kernel, name: str) -> RangeKernel:
+    """Give a kernel the name of its function, which is what a user sees while it compiles."""
+    kernel.__name__ = kernel.__qualname__ = name
+    return RangeKernel(kernel, PARALLEL_SIZE)

@@ -1,10 +1,21 @@
 """Neural networks: modules, containers, parameters, their functions, their initialisation, and utilities."""
 
-from . import functional, init, modules
+from . import functional, init, modules, parameter
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 from . import utils  # isort: skip  (needs the modules)
 
-__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "utils", *_modules]
+__all__ = [
+    "Buffer",
+    "Parameter",
+    "UninitializedBuffer",
+    "UninitializedParameter",
+    "functional",
+    "init",
+    "modules",
+    "parameter",
+    "utils",
+    *_modules,
+]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbtorch.kernels import geometry
 
 from .. import dtypes
 from ..autograd.grad_mode import no_grad
-from ..ops import arithmetic, loss, matmul, pointwise
+from ..creation import full_like
+from ..ops import activation, arithmetic, loss, matmul
 from ..ops.conv import convolution
 from ..ops.embedding import Embedding
 from ..ops.fold import Blocks, Fold, Unfold
-from ..ops.operands import refuse_complex, require_same_device, require_tensor, to_dtype
+from ..ops.norm import batch_norm as batch_norm
+from ..ops.norm import group_norm as group_norm
+from ..ops.norm import instance_norm as instance_norm
+from ..ops.norm import layer_norm as layer_norm
+from ..ops.norm import local_response_norm as local_response_norm
+from ..ops.norm import normalize as normalize
+from ..ops.norm import rms_norm as rms_norm
+from ..ops.operands import not_implemented, refuse_complex, require_same_device, require_tensor, to_dtype
 from ..ops.pad import ConstantPad, IndexedPad
 from ..ops.pool import MaxPool
 from ..ops.shape import broadcast_tensors
@@ -24,14 +32,33 @@ from .loss_functions import *  # noqa: F403
 
 Sizes = int | Sequence[int]
 
-tanh = pointwise.tanh
-sigmoid = pointwise.sigmoid
+
+@activation.entry("RReLU", "lower={lower}, upper={upper}", in_place=True)
+def rrelu(
+    input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """Return x where it is positive, else x times a slope: drawn from [`lower`, `upper`] in training, else its mean.
+
+    Xu et al., "Empirical evaluation of rectified activations in convolution network", 2015.
+    """
+    require_tensor("rrelu", "input", input)
+    if lower > upper:
+        raise RuntimeError("rrelu: Lower bound should be less than or equal to the upper bound")
+    if not training or not input.is_floating_point():
+        return activation.leaky_relu(input, (lower + upper) / 2, inplace)
+    drawn = numpy_generator(None).uniform(lower, upper, tuple(input.shape))
+    slopes = input._like_array(drawn).masked_fill(input.detach() > 0, 1)
+    return input.mul_(slopes) if inplace else activation.RreluWithNoise()(input, slopes)
 
 
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return `max(input, 0)`; NaN passes through. `inplace` writes into the input."""
-    require_tensor("relu", "input", input)
-    return input.relu_() if inplace else pointwise.relu(input)
+prelu, glu = activation.prelu, activation.glu
+
+# every activation in the table of `ops/activation.py`, with its in-place form
+globals().update(activation.functions())
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
 
 
 def extents(operation: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
@@ -535,14 +562,43 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return _softmax("log_softmax", loss.LogSoftmax, input, dim, dtype)
 
 
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """Return the softmax of the negated elements along `dim`."""
+    require_tensor("softmin", "input", input)
+    if dim is None:
+        dim = _softmax_dim("softmin", input.ndim)
+    return softmax(-input, dim, dtype=dtype)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Draw from the Gumbel-softmax distribution: the softmax of (logits + Gumbel noise) / `tau`.
+
+    Args:
+        logits: log-probabilities up to a constant, of any shape.
+        tau: the temperature.
+        hard: return one-hot vectors, with the gradient of the soft ones.
+        eps: of no effect (deprecated).
+        dim: the dimension of the classes.
+
+    Source: Jang et al., 2016, arXiv:1611.01144.
+    """
+    require_tensor("gumbel_softmax", "logits", logits)
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+    noise = logits._like_array(numpy_generator(None).gumbel(size=tuple(logits.shape)))
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    winners = soft.detach().max(dim, keepdim=True)[1]
+    return full_like(soft.detach(), 0).scatter_(dim, winners, 1.0) - soft.detach() + soft
+
+
 def _softmax(name: str, node: Any, input: Tensor, dim: int | None, dtype: Any) -> Tensor:
     require_tensor(name, "input", input)
     if dtype is not None:
         input = to_dtype(input, dtypes.as_dtype(dtype))
     if not input.is_floating_point():
-        raise NotImplementedError(
-            f'"{name}_lastdim_kernel_impl" not implemented for {input.dtype}: input must be floating point'
-        )
+        raise not_implemented(f"{name}_lastdim_kernel_impl", input.dtype, "a floating-point type")
     axis = normalize_dim(_softmax_dim(name, input.ndim) if dim is None else dim, input.ndim)
     if input.ndim == 0:
         return node(0)(input.reshape(1)).reshape(())
@@ -573,21 +629,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     classes = tensor._wrap_like(tensor._xp.arange(num_classes))
     return arithmetic.eq(tensor.unsqueeze(-1), classes).long()
-
-
-def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
-    """Return the input divided by its norms along a dimension.
-
-    Args:
-        input: any shape.
-        p: the order of the norm.
-        dim: a dimension, or several.
-        eps: the least norm that is divided by.
-        out: where to write the result.
-    """
-    require_tensor("normalize", "input", input)
-    result = input / input.norm(p, dim, True).clamp_min(eps)
-    return result if out is None else out.copy_(result)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

@@ -3,6 +3,7 @@
 Importing this package installs the operations as methods of Tensor.
 """
 
+from . import activation as activation
 from . import arithmetic as arithmetic
 from . import binary as binary
 from . import callables as callables

@@ -816,7 +816,7 @@ def _operator(name: str, operation: Callable[..., Any], node: type[Ufunc] | None
         if node is not None and self._array.dtype.kind == "f":
             if isinstance(other, Tensor):
                 if self._array.dtype is other._array.dtype and self._device is other._device:
-                    return node()(self, other)
+                    return node()(other, self) if reflected else node()(self, other)
             elif type(other) is float or type(other) is int:
                 number = scalar_tensor(other, self.dtype, self._device)
                 return node()(number, self) if reflected else node()(self, number)

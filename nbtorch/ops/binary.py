@@ -11,6 +11,7 @@ from ..autograd.grad_mode import no_grad
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
+from .activation import sigmoid
 from .arithmetic import (
     Binary,
     Where,
@@ -35,14 +36,12 @@ from .operands import (
     not_implemented,
     operands,
     refuse_complex,
-    require_floating_point,
     require_number,
     require_same_device,
     require_tensor,
     scalar_tensor,
     to_dtype,
 )
-from .pointwise import sigmoid
 
 
 class Pair(Binary):
@@ -104,9 +103,10 @@ def _require_tensors(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 
 def _require_floating(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Return two tensors in their common type, which must be floating point."""
+    """Return two tensors in their common type, which must be floating point or complex."""
     a, b = _require_tensors(operation, a, b)
-    require_floating_point(f"{operation}_cpu", a)
+    if a.dtype.category < 2:
+        raise not_implemented(f"{operation}_cpu", a.dtype, "a floating-point type")
     return a, b
 
 

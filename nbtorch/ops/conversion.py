@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import dtypes
 from ..device import CPU, as_device
+from ..layout import preserve_format, require_memory_format
 from ..tensor import Tensor, method
 from .operands import is_scalar, require_tensor, to_device, to_dtype
 
@@ -39,7 +40,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     for name in ("non_blocking", "copy"):
         if not isinstance(given.get(name, False), bool):
             raise TypeError(f"to(): argument '{name}' must be bool, not {type_name(given[name])}")
-    return _converted(self, where, dtype, given.get("copy", False))
+    result = _converted(self, where, dtype, given.get("copy", False))
+    return _in_format("to", result, given.get("memory_format"))
 
 
 def type_name(value: Any) -> str:
@@ -72,10 +74,18 @@ def _converted(tensor: Tensor, where: Any, dtype: Any, copy: bool) -> Tensor:
     return result.clone() if copy and result is tensor else result
 
 
+def _in_format(operation: str, tensor: Tensor, memory_format: Any) -> Tensor:
+    """Return a tensor in a memory format; itself where it lies in it, or where the format is to be preserved."""
+    require_memory_format(operation, memory_format)
+    if memory_format is None or memory_format is preserve_format:
+        return tensor
+    return tensor.contiguous(memory_format=memory_format)
+
+
 @method
-def cpu(self: Tensor) -> Tensor:
+def cpu(self: Tensor, *, memory_format: Any = None) -> Tensor:
     """Return the tensor in the CPU's memory."""
-    return to_device(self, CPU)
+    return _in_format("cpu", to_device(self, CPU), memory_format)
 
 
 @method
@@ -136,7 +146,8 @@ def _install_casts() -> None:
     for name, target in names.items():
 
         def cast(self: Tensor, *, memory_format: Any = None, target: dtypes.dtype = target) -> Tensor:
-            return to_dtype(self, target)
+            result = to_dtype(self, target)
+            return result if memory_format is None else _in_format(target.name, result, memory_format)
 
         cast.__name__ = name
         cast.__doc__ = f"Return the tensor as {target.name}."

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
+
+from ..autograd.grad_mode import state
 from ..autograd.graph import Node
-from ..device import array_module
+from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import device as Device
 from ..tensor import Tensor
 from .indexing import Embed
+
+
+def softmax_of(x: Any, axis: int, logarithm: bool, where: Device) -> Any:
+    """Return the softmax of an array along an axis, or its logarithm; halves are computed in float32."""
+    if x.size == 0:
+        return x.copy()
+    if x.dtype.itemsize < 4:
+        return softmax_of(x.astype(np.float32), axis, logarithm, where).astype(x.dtype)
+    y = allocate(x.shape, x.dtype, where)
+    shape = _around(x.shape, axis)
+    kernels_for(where, "softmax").softmax_forward(contiguous(x, where).reshape(shape), logarithm, y.reshape(shape))
+    return y
+
+
+def softmax_gradient(grad: Any, y: Any, axis: int, logarithm: bool, where: Device) -> Any:
+    """Return the gradient of `softmax_of` by its input, given its result."""
+    if y.size == 0:
+        return grad.copy()
+    if y.dtype.itemsize < 4:
+        wide = softmax_gradient(grad.astype(np.float32), y.astype(np.float32), axis, logarithm, where)
+        return wide.astype(y.dtype)
+    result = allocate(y.shape, y.dtype, where)
+    shape = _around(y.shape, axis)
+    grad, y = (contiguous(array, where).reshape(shape) for array in (grad, y))
+    kernels_for(where, "softmax").softmax_backward(grad, y, logarithm, result.reshape(shape))
+    return result
+
+
+def _around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """Return how many elements lie before an axis, along it and behind it."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 class Softmax(Node):
@@ -18,15 +54,12 @@ class Softmax(Node):
         self.axis = axis
 
     def forward(self, x: Any) -> Any:
-        xp = array_module(self.where)
-        if x.size == 0:
-            return x.copy()
-        powers = xp.exp(x - x.max(self.axis, keepdims=True))
-        powers /= powers.sum(self.axis, keepdims=True)
-        return powers
+        return softmax_of(x, self.axis, False, self.where)
 
     def backward(self, grad: Tensor) -> Tensor:
         y = self.saved_tensor
+        if not state.enabled:
+            return grad._wrap_like(softmax_gradient(grad._array, y._array, self.axis, False, self.where))
         weighted = grad * y
         return weighted - y * weighted.sum(self.axis, True)
 
@@ -39,12 +72,7 @@ class LogSoftmax(Node):
         self.axis = axis
 
     def forward(self, x: Any) -> Any:
-        xp = array_module(self.where)
-        if x.size == 0:
-            return x.copy()
-        shifted = x - x.max(self.axis, keepdims=True)
-        shifted -= xp.log(xp.exp(shifted).sum(self.axis, keepdims=True))
-        return shifted
+        return softmax_of(x, self.axis, True, self.where)
 
     def backward(self, grad: Tensor) -> Tensor:
         return LogSoftmaxGrad(self.axis)(grad, self.saved_tensor)
@@ -61,10 +89,7 @@ class LogSoftmaxGrad(Node):
         self.axis = axis
 
     def forward(self, grad: Any, output: Any) -> Any:
-        xp = array_module(self.where)
-        result = xp.exp(output)
-        result *= grad.sum(self.axis, keepdims=True)
-        return xp.subtract(grad, result, out=result)
+        return softmax_gradient(grad, output, self.axis, True, self.where)
 
     def backward(self, grad: Tensor) -> Any:
         first, output = self.saved_tensors

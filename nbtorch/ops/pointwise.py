@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import Node
-from ..device import CPU, allocate, array_module, contiguous, kernels_for
+from ..device import array_module
 from ..limits import finfo, iinfo
 from ..tensor import Tensor, method
 from .arithmetic import Where, install_in_place, unbroadcast
@@ -52,15 +52,15 @@ def declare(
     from_input: Callable[[Tensor], Any] | None = None,
     from_output: Callable[[Tensor], Any] | None = None,
     keeps_integers: bool = False,
-    refuses: tuple[dtypes.dtype, ...] = (),
     complex_error: type[Exception] | None = None,
+    refuses: tuple[dtypes.dtype, ...] = (),
     base: type[Pointwise] = Pointwise,
     methods: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Declare a function by its formula on arrays and its derivative on tensors, as a function and as two methods.
 
     The derivative is given in terms of the input or, where that is cheaper, of the output. Complex numbers raise
-    `complex_error` if one is given; `refuses` lists other types for which there is no such function. A `base` other
+    `complex_error` if one is given; `refuses` lists further types for which there is no such function. A `base` other
     than Pointwise may take something else than a formula.
     """
     derivative: Any = from_input or from_output
@@ -126,7 +126,6 @@ reciprocal = declare(
 sin = declare("sin", "Return the sine.", lambda xp, x: xp.sin(x), from_input=lambda x: x.cos())
 cos = declare("cos", "Return the cosine.", lambda xp, x: xp.cos(x), from_input=lambda x: -sin(x))
 tan = declare("tan", "Return the tangent.", lambda xp, x: xp.tan(x), from_output=lambda y: y * y + 1)
-tanh = declare("tanh", "Return the hyperbolic tangent.", lambda xp, x: xp.tanh(x), from_output=lambda y: 1 - y * y)
 abs = declare(
     "abs",
     "Return the absolute value.",
@@ -139,8 +138,6 @@ abs = declare(
 
 def _sign(xp: Any, x: Any) -> Any:
     """Return -1, 0 or 1; NaN has the sign 0, as in PyTorch."""
-    if x.dtype.kind == "c":
-        return xp.sign(x)
     return ((x > 0).astype(np.int8) - (x < 0)).astype(x.dtype)
 
 
@@ -158,8 +155,8 @@ floor = declare(
     lambda xp, x: xp.floor(x),
     from_input=_zeros,
     keeps_integers=True,
-    refuses=(dtypes.bool,),
     complex_error=NotImplementedError,
+    refuses=(dtypes.bool,),
 )
 ceil = declare(
     "ceil",
@@ -167,8 +164,8 @@ ceil = declare(
     lambda xp, x: xp.ceil(x),
     from_input=_zeros,
     keeps_integers=True,
-    refuses=(dtypes.bool,),
     complex_error=NotImplementedError,
+    refuses=(dtypes.bool,),
 )
 trunc = declare(
     "trunc",
@@ -176,8 +173,8 @@ trunc = declare(
     lambda xp, x: xp.trunc(x),
     from_input=_zeros,
     keeps_integers=True,
-    refuses=(dtypes.bool,),
     complex_error=NotImplementedError,
+    refuses=(dtypes.bool,),
 )
 
 
@@ -216,8 +213,8 @@ frac = declare(
     "Return the part after the decimal point.",
     lambda xp, x: x - xp.trunc(x),
     from_input=_ones,
-    refuses=tuple(d for d in dtypes.ALL if d.category < 2),
     complex_error=NotImplementedError,
+    refuses=tuple(d for d in dtypes.ALL if d.category < 2),
 )
 deg2rad = declare(
     "deg2rad",
@@ -242,7 +239,7 @@ class Sgn(Node):
     in_float32 = True
 
     def forward(self, x: Any) -> Any:
-        return _sign(array_module(self.where), x)
+        return array_module(self.where).sign(x) if x.dtype.kind == "c" else _sign(array_module(self.where), x)
 
     def backward(self, grad: Tensor) -> Tensor:
         x = self.saved_tensor
@@ -265,72 +262,26 @@ def sgn(input: Tensor) -> Tensor:
 install_in_place("sgn_", sgn)
 
 
-def _sigmoid(xp: Any, x: Any) -> Any:
-    # exp of a non-positive number cannot overflow
-    if x.dtype.kind == "c":
-        return 1 / (1 + xp.exp(-x))
-    decay = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + decay), decay / (1 + decay))
+def _complex_sigmoid(xp: Any, x: Any) -> Any:
+    return (1 / (1 + xp.exp(-x))).astype(x.dtype)
 
 
-sigmoid = declare(
+# of real numbers these are activations
+complex_sigmoid = declare(
     "sigmoid",
-    "Return `1 / (1 + exp(-x))`.",
-    lambda xp, x: _sigmoid(xp, x).astype(x.dtype),
+    "Return `1 / (1 + exp(-x))` of complex numbers.",
+    _complex_sigmoid,
     from_output=lambda y: y * (1 - y),
+    methods=False,
+)
+complex_tanh = declare(
+    "tanh",
+    "Return the hyperbolic tangent of complex numbers.",
+    lambda xp, x: xp.tanh(x),
+    from_output=lambda y: 1 - y * y,
+    methods=False,
 )
 absolute = abs
-
-
-class Relu(Node):
-    """max(x, 0), a kernel; NaN passes through."""
-
-    saves_outputs = (0,)
-    in_float32 = True
-
-    def forward(self, x: Any) -> Any:
-        if x.dtype.kind != "f":
-            return array_module(self.where).maximum(x, x.dtype.type(0))
-        x = contiguous(x, self.where)
-        output = allocate(x.shape, x.dtype, self.where)
-        kernels_for(self.where, "elementwise").relu_forward(x, output)
-        return output
-
-    def backward(self, grad: Tensor) -> Tensor:
-        return ReluGrad()(grad, self.saved_tensor.detach())
-
-
-class ReluGrad(Node):
-    """The gradient where the output is positive, else 0."""
-
-    name = "ThresholdBackwardBackward0"
-    saves_inputs = (1,)
-    in_float32 = True
-
-    def forward(self, grad: Any, output: Any) -> Any:
-        grad, output = contiguous(grad, self.where), contiguous(output, self.where)
-        grad_input = allocate(grad.shape, grad.dtype, self.where)
-        kernels_for(self.where, "elementwise").relu_backward(grad, output, grad_input)
-        return grad_input
-
-    def backward(self, grad: Tensor) -> Any:
-        return ReluGrad()(grad, self.saved_tensor), None
-
-
-@method
-def relu(input: Tensor) -> Tensor:
-    """Return `max(input, 0)`; NaN passes through."""
-    require_tensor("relu", "input", input)
-    refuse_complex("relu", input)
-    if input.dtype is dtypes.bool:
-        raise RuntimeError("Boolean inputs not supported for relu")
-    return Relu()(input)
-
-
-@method
-def relu_(self: Tensor) -> Tensor:
-    """In-place form of `relu`."""
-    return self._assign(relu(self))
 
 
 @method
@@ -607,68 +558,3 @@ def frexp(input: Tensor) -> Any:
     if not input.is_floating_point():
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
     return frexp_result(*Frexp()(input))
-
-
-class Threshold(Node):
-    """The elements above a threshold, a value in the place of the others; NaN counts as above."""
-
-    in_float32 = True
-
-    saves_inputs = (0,)
-
-    def __init__(self, threshold: Any, value: Any) -> None:
-        self.threshold, self.value = threshold, value
-
-    def forward(self, x: Any) -> Any:
-        return array_module(self.where).where(x <= self.threshold, x.dtype.type(self.value), x)
-
-    def backward(self, grad: Tensor) -> Tensor:
-        return grad.masked_fill(self.saved_tensor.detach() <= self.threshold, 0)
-
-
-def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
-    """Return the elements above `threshold`, and `value` in the place of the others."""
-    require_tensor("threshold", "input", input)
-    require_number("threshold_cpu", input)
-    return Threshold(threshold, value)(input)
-
-
-def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
-    """In-place form of `threshold`."""
-    require_tensor("threshold_", "input", input)
-    require_number("threshold_cpu", input)
-    return input._assign(Threshold(threshold, value)(input))
-
-
-def _require_plain(operation: str, *tensors: Tensor) -> None:
-    for tensor in tensors:
-        if tensor.requires_grad:
-            raise RuntimeError(f"Can't call {operation}() on Variable that requires grad: use detach().{operation}()")
-        if tensor._device is not CPU:
-            raise TypeError(f"{operation} is only implemented on CPU tensors")
-
-
-def _called(operation: str, function: Callable[..., Any], self: Tensor, *others: Tensor) -> Tensor:
-    """Replace every element by what a Python function makes of it and its partners."""
-    _require_plain(operation, self, *others)
-    partners = [np.broadcast_to(other._array, self._array.shape).ravel().tolist() for other in others]
-    values = [function(*items) for items in zip(self._array.ravel().tolist(), *partners, strict=True)]
-    return self._assign(self._like_array(np.array(values, self._array.dtype).reshape(self._array.shape)))
-
-
-@method
-def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
-    """Replace every element by `callable(element)`, one by one: slow, for tensors on the CPU."""
-    return _called("apply_", callable, self)
-
-
-@method
-def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
-    """Replace every element by `callable(element, element of tensor)`, one by one."""
-    return _called("map_", callable, self, tensor)
-
-
-@method
-def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Any]) -> Tensor:
-    """Replace every element by `callable(element, element of x, element of y)`, one by one."""
-    return _called("map2_", callable, self, x, y)

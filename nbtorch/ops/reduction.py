@@ -555,8 +555,6 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}"
         )
-    if dtype is not None:
-        input = to_dtype(input, dtypes.as_dtype(dtype))
     dims = _reduced(dim, input.ndim)
     power = 2.0 if p in ("fro", None) else float(p)
     if math.isinf(power) or power < 0:
@@ -587,10 +585,11 @@ class Norm0(Sum):
     name = "LinalgVectorNormBackward0"
 
     def forward(self, a: Any) -> Any:
-        return super().forward((a != 0).astype(a.dtype))
+        self.origin = dtypes.from_numpy_dtype(a.dtype)
+        return super().forward((a != 0).astype(a.real.dtype))
 
     def backward(self, grad: Tensor) -> Tensor:
-        return Tensor._filled(self.shape, 0, grad.dtype, grad._device)
+        return Tensor._filled(self.shape, 0, self.origin, grad._device)
 
 
 class Norm(Node):

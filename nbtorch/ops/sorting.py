@@ -186,9 +186,9 @@ def _middle(xp: Any, a: Any, axis: int, skip_nan: bool) -> Any:
 def _median(input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     name, node, result = ("nanmedian", Nanmedian, nanmedian_result) if skip_nan else ("median", Median, median_result)
     require_tensor(name, "input", input)
+    refuse_complex(name, input)
     if dim is None and keepdim:
         raise TypeError(f"{name}(): argument 'dim' must be int, not NoneType")
-    refuse_complex(name, input)
     if dim is not None:
         axis, array = _searched(name, input, dim)
     require_number(f"{name}_cpu", input)
@@ -494,9 +494,9 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one of elements and test_elements must be Tensor, got two numbers")
     a, b = operands("isin", elements, test_elements)
+    refuse_complex("isin", a, error=RuntimeError)
     if a.dtype is dtypes.bool:
         raise RuntimeError("Unsupported input type encountered for isin(): Bool")
-    refuse_complex("isin", a, error=RuntimeError)
     return a._wrap_like(a._xp.isin(a._array, b._array, assume_unique=assume_unique, invert=invert))
 
 

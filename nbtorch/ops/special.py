@@ -118,9 +118,7 @@ _HALF = (dtypes.float16, dtypes.bfloat16)
 
 def _underived(name: str, doc: str, kernel: str = "") -> Callable[[Tensor], Tensor]:
     """Declare a function that PyTorch does not differentiate: its result needs no gradient."""
-    compute = declare(
-        name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=(dtypes.float16, dtypes.bfloat16)
-    )
+    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=_HALF)
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
@@ -157,7 +155,7 @@ class SphericalBessel(Pointwise):
 def spherical_bessel_j0(input: Tensor) -> Tensor:
     """Return the spherical Bessel function of order 0, `sin(x) / x`."""
     require_tensor("spherical_bessel_j0", "input", input)
-    if input.dtype.itemsize < 4 and input.is_floating_point():
+    if input.dtype in _HALF:
         raise not_implemented("spherical_bessel_j0_cpu", input.dtype, "float32 or float64")
     return SphericalBessel()(to_floating_point(input.detach()))
 
@@ -211,8 +209,8 @@ class SpecialPair(Node):
     """A function of two numbers that a kernel computes, without a derivative by the first, as in PyTorch."""
 
     saves_inputs = (0, 1)
-    function = ""
     in_float32 = True
+    function = ""
 
     def forward(self, a: Any, b: Any) -> Any:
         broadcast_shape(self.function, a.shape, b.shape)

@@ -1,5 +1,7 @@
 """The CUDA kernels on a real GPU against the kernels of the CPU, at sizes that fill large tiles and many blocks."""
 
+import functools
+
 import numpy as np
 import pytest
 from nbtorch.kernels.cuda import conv as cuda_conv
@@ -112,11 +114,12 @@ def test_max_pool(name, dtype, cupy):
 @pytest.mark.parametrize("size", [1, 1000, 5_000_003])
 def test_relu(size, cupy):
     x = np.resize(np.array([np.nan, -0.0, 0.0, -1.0, 2.0, np.inf, -np.inf], np.float32), size)
-    output = on_device(cupy, cuda_elementwise.relu_forward, x, x)
+    output = on_device(cupy, functools.partial(cuda_elementwise.activation_forward, "relu", ()), x, x)
     np.testing.assert_array_equal(output, np.where(x < 0, np.float32(0), x))
     grad = np.arange(size, dtype=np.float32)
     np.testing.assert_array_equal(
-        on_device(cupy, cuda_elementwise.relu_backward, x, grad, output), np.where(output <= 0, 0, grad)
+        on_device(cupy, functools.partial(cuda_elementwise.activation_backward, "relu_grad", ()), x, grad, output),
+        np.where(output <= 0, 0, grad),
     )
 
 
@@ -124,6 +127,6 @@ def test_kernels_follow_cupys_current_stream(cupy):
     x = cupy.ones(1 << 20, np.float32)
     output = cupy.zeros_like(x)
     with cupy.cuda.Stream(non_blocking=True) as stream:
-        cuda_elementwise.relu_forward(x, output)
+        cuda_elementwise.activation_forward("relu", (), x, output)
         stream.synchronize()
     assert float(output.sum()) == x.size

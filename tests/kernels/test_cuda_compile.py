@@ -17,7 +17,7 @@ from nbtorch.kernels.cuda import target
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = ["conv", "pool", "elementwise"]
+FAMILIES = ["conv", "pool", "elementwise", "norm", "softmax"]
 ARCHITECTURES = [(7, 5), (8, 0), (9, 0)]
 DTYPES = {"conv": ["float32", "float64"], "pool": ["float32", "float64", "int64", "uint8"]}
 

@@ -178,11 +178,11 @@ def test_relu(shape):
     special = np.array([np.nan, -0.0, 0.0, -1.0, 2.0, np.inf, -np.inf], np.float32)
     x = np.resize(special, shape).reshape(shape)
     output, grad_input = np.full_like(x, 77), np.full_like(x, 77)
-    elementwise.relu_forward(x, output)
-    elementwise.relu_backward(np.full_like(x, 3), output, grad_input)
+    elementwise.activation_forward("relu", (), x, output)
+    elementwise.activation_backward("relu_grad", (), np.full_like(x, 3), output, grad_input)
     np.testing.assert_array_equal(output, np.where(x < 0, np.float32(0), x))
     np.testing.assert_array_equal(grad_input, np.where(x <= 0, 0, 3))
-    elementwise.relu_forward(x, x)
+    elementwise.activation_forward("relu", (), x, x)
     np.testing.assert_array_equal(x, output)
 
 

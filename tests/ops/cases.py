@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from . import (
+    cases_activation,
     cases_arrangement,
     cases_complex,
     cases_factor,
     cases_linalg,
+    cases_norm,
     cases_pointwise,
     cases_scatter,
     cases_sorting,
@@ -126,7 +128,8 @@ def _unary() -> list[Case]:
             (of(2, 3, 4, kind=kind),),
             reference,
             batched=True,
-            kernel=name == "relu",
+            tolerance=2,
+            kernel=name in ("relu", "sigmoid", "tanh"),
         )
         for name, reference, kind in rows
     ]
@@ -407,10 +410,12 @@ CASES: list[Case] = [
     *_pooling(),
     *_padding(),
     *_losses(),
+    *cases_activation.CASES,
     *cases_arrangement.CASES,
     *cases_complex.CASES,
     *cases_factor.CASES,
     *cases_linalg.CASES,
+    *cases_norm.CASES,
     *cases_pointwise.CASES,
     *cases_scatter.CASES,
     *cases_sorting.CASES,

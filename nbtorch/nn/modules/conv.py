@@ -10,6 +10,7 @@ from ...creation import empty
 from ...tensor import Tensor
 from .. import functional as F
 from ..parameter import Parameter
+from .lazy import LazyModuleMixin, is_lazy, uninitialized
 from .linear import reset_weight_and_bias
 from .module import Module
 
@@ -409,3 +410,120 @@ class ConvTranspose3d(_ConvTransposeNd):
 
     _rank = 3
     _function = staticmethod(F.conv_transpose3d)
+
+
+class _LazyConv(LazyModuleMixin, _ConvNd):
+    """A convolution that takes `in_channels` from its first input."""
+
+    def __init__(self, out_channels: int, kernel_size: Extents, *args: Any, **kwargs: Any) -> None:
+        super().__init__(0, 0, kernel_size, *args, **kwargs)
+        self.out_channels = out_channels
+        device, dtype = kwargs.get("device"), kwargs.get("dtype")
+        for name in ("weight", "bias"):
+            setattr(self, name, uninitialized(getattr(self, name), device, dtype))
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values for what has a shape already."""
+        if self.in_channels and not self.has_uninitialized_params():
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Give the parameters the number of channels of the input."""
+        if input.dim() not in (self._rank + 1, self._rank + 2):
+            raise RuntimeError(
+                f"Expected {self._rank + 1}D (unbatched) or {self._rank + 2}D (batched) input to {self._get_name()},"
+                f" but got input of size: {input.shape}"
+            )
+        if not self.in_channels:  # a state_dict may have brought the parameters already
+            self.in_channels = input.shape[-self._rank - 1]
+        if self.in_channels % self.groups != 0:
+            raise ValueError(
+                f"{self._get_name()}: in_channels must be divisible by groups, got {self.in_channels} and {self.groups}"
+            )
+        if not self.has_uninitialized_params():
+            return
+        first, second = self.in_channels, self.out_channels
+        if not self.transposed:
+            first, second = second, first
+        self.weight.materialize((first, second // self.groups, *self.kernel_size))
+        if is_lazy(self.bias):
+            self.bias.materialize((self.out_channels,))
+        self.reset_parameters()
+
+
+class LazyConv1d(_LazyConv, Conv1d):
+    """A `Conv1d` that takes `in_channels` from its first input; the other arguments are the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv1d.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyConv1d(4, 3)(nbtorch.randn(2, 5, 8)).shape
+    torch.Size([2, 4, 6])
+    """
+
+    cls_to_become = Conv1d
+
+
+class LazyConv2d(_LazyConv, Conv2d):
+    """A `Conv2d` that takes `in_channels` from its first input; the other arguments are the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv2d.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyConv2d(4, 3)(nbtorch.randn(2, 5, 8, 8)).shape
+    torch.Size([2, 4, 6, 6])
+    """
+
+    cls_to_become = Conv2d
+
+
+class LazyConv3d(_LazyConv, Conv3d):
+    """A `Conv3d` that takes `in_channels` from its first input; the other arguments are the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv3d.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyConv3d(4, 3)(nbtorch.randn(2, 5, 4, 8, 8)).shape
+    torch.Size([2, 4, 2, 6, 6])
+    """
+
+    cls_to_become = Conv3d
+
+
+class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
+    """A `ConvTranspose1d` that takes `in_channels` from its first input; the other arguments are the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose1d.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyConvTranspose1d(4, 3)(nbtorch.randn(2, 5, 8)).shape
+    torch.Size([2, 4, 10])
+    """
+
+    cls_to_become = ConvTranspose1d
+
+
+class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
+    """A `ConvTranspose2d` that takes `in_channels` from its first input; the other arguments are the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose2d.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyConvTranspose2d(4, 3)(nbtorch.randn(2, 5, 8, 8)).shape
+    torch.Size([2, 4, 10, 10])
+    """
+
+    cls_to_become = ConvTranspose2d
+
+
+class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
+    """A `ConvTranspose3d` that takes `in_channels` from its first input; the other arguments are the same.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose3d.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyConvTranspose3d(4, 3)(nbtorch.randn(2, 5, 4, 8, 8)).shape
+    torch.Size([2, 4, 6, 10, 10])
+    """
+
+    cls_to_become = ConvTranspose3d

@@ -1,4 +1,4 @@
-"""Linear layers: `Linear`, `Bilinear`, `Identity`."""
+"""Linear layers: `Linear`, `LazyLinear`, `Bilinear`, `Identity`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..parameter import Parameter
+from .lazy import LazyModuleMixin, is_lazy, uninitialized
 from .module import Module
 
 
@@ -141,6 +142,45 @@ class Bilinear(Module):
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features},"
             f" bias={self.bias is not None}"
         )
+
+
+class LazyLinear(LazyModuleMixin, Linear):
+    """A `Linear` that takes `in_features` from the last dimension of its first input.
+
+    Args:
+        out_features: the extent of the output's last dimension.
+        bias: whether a bias is learned and added.
+        device: where the parameters lie (default: the default device).
+        dtype: their type (default: the default dtype).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyLinear.html
+
+    >>> import nbtorch
+    >>> nbtorch.nn.LazyLinear(3)(nbtorch.zeros(4, 2)).shape
+    torch.Size([4, 3])
+    """
+
+    cls_to_become = Linear
+
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(0, out_features, bias, device, dtype)
+        for name in ("weight", "bias"):
+            setattr(self, name, uninitialized(getattr(self, name), device, dtype))
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values for what has a shape already."""
+        if self.in_features and not self.has_uninitialized_params():
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Give the parameters the number of features of the input."""
+        if not self.in_features:  # a state_dict may have brought the parameters already
+            self.in_features = input.shape[-1]
+        if self.has_uninitialized_params():
+            self.weight.materialize((self.out_features, self.in_features))
+            if is_lazy(self.bias):
+                self.bias.materialize((self.out_features,))
+            self.reset_parameters()
 
 
 def reset_weight_and_bias(weight: Tensor, bias: Tensor | None) -> None:
