@@ -1,5 +1,6 @@
 """Discrete Fourier transforms under PyTorch's names (`torch.fft`)."""
 
+from .functions import publish as _publish
 from .ops.fft import (
     fft,
     fft2,
@@ -49,3 +50,5 @@ __all__ = [
     "rfftfreq",
     "rfftn",
 ]
+
+_publish(globals(), set(__all__) - {"fftshift", "ifftshift"}, "fft_")

@@ -110,6 +110,14 @@ def _require_floating(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return a, b
 
 
+def _require_inexact(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Return two tensors in their common type, which must be floating point or complex."""
+    a, b = _require_tensors(operation, a, b)
+    if a.dtype.category < 2:
+        raise not_implemented(f"{operation}_cpu", a.dtype, "a floating-point or complex type")
+    return a, b
+
+
 def _numbers(operation: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     a, b = operands(operation, a, b)
     require_number(f"{operation}_cpu", a)
@@ -205,7 +213,7 @@ logaddexp = _declare_pair(
     "Return `log(exp(input) + exp(other))` without overflow.",
     log_of_sum,
     lambda grad, a, b: (grad * sigmoid(a - b), grad * sigmoid(b - a)),
-    _require_floating,
+    _require_inexact,
     in_place=False,
     complex_error=None,
 )

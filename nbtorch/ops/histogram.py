@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
@@ -30,7 +31,7 @@ def histogram(
     """Return how many elements fall into each bin, and the edges of the bins; the last bin has both its edges.
 
     Args:
-        input: float32 or float64, of any shape.
+        input: floating point, of any shape.
         bins: how many equal bins, or a vector of increasing edges.
         range: from where to where equal bins reach; by default from the smallest element to the largest.
         weight: what each element counts, of the input's shape.
@@ -53,7 +54,7 @@ def histogramdd(
     """Return how many points fall into each cell of a grid, and the edges of its cells.
 
     Args:
-        input: the points, (…, D), float32 or float64.
+        input: the points, (…, D), floating point.
         bins: how many equal bins in each dimension (an int for all, or a sequence of ints), or a sequence of D vectors
             of increasing edges.
         range: 2 · D numbers, from where to where equal bins reach; by default from the smallest element to the largest.
@@ -78,8 +79,8 @@ def _counted(
     operation: str, points: Tensor, bins: list[Any], limits: Any, weight: Tensor | None, density: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Count points, (N, D), in a grid."""
-    if points.dtype.itemsize < 4 or not points.is_floating_point():
-        raise not_implemented(f"{operation}_cpu", points.dtype, "float32 or float64")
+    if points.dtype is dtypes.float16 or not points.is_floating_point():
+        raise not_implemented(f"{operation}_cpu", points.dtype, "bfloat16, float32 or float64")
     if weight is not None and (weight.numel() != points.shape[0] or weight.dtype is not points.dtype):
         raise RuntimeError(
             f"torch.{operation}: weight must have the input's type and a number for each point, got {weight.dtype} and"
@@ -96,14 +97,17 @@ def _counted(
 class Histogram(Node):
     """Counts of points, (N, D), in a grid; they have no derivative."""
 
+    in_float32 = True
+
     def __init__(self, edges: list[Any], weights: Any, density: bool) -> None:
         self.grid, self.weights, self.density = edges, weights, density
 
     def forward(self, points: Any) -> Any:
         xp = array_module(self.where)
-        shape = tuple([len(edges) - 1 for edges in self.grid])
+        grid = [edges.astype(points.dtype, copy=False) for edges in self.grid]
+        shape = tuple([len(edges) - 1 for edges in grid])
         inside, place = xp.ones(points.shape[0], bool), xp.zeros(points.shape[0], np.int64)
-        for axis, edges in enumerate(self.grid):
+        for axis, edges in enumerate(grid):
             column = points[:, axis]
             inside &= (column >= edges[0]) & (column <= edges[-1])
             index = xp.clip(xp.searchsorted(edges, column, side="right") - 1, 0, shape[axis] - 1)
@@ -112,7 +116,7 @@ class Histogram(Node):
         counts = xp.bincount(place[inside], weights, math.prod(shape)).reshape(shape).astype(points.dtype)
         if self.density:
             counts = counts / counts.sum()
-            for axis, edges in enumerate(self.grid):
+            for axis, edges in enumerate(grid):
                 counts = counts / xp.diff(edges).reshape((-1,) + (1,) * (len(shape) - axis - 1))
         return counts
 
@@ -141,4 +145,4 @@ def _edges(operation: str, points: Tensor, axis: int, bins: Any, limits: Any) ->
         raise RuntimeError(f"torch.{operation}: min should not exceed max, but got min {low} max {high}")
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return points._xp.linspace(low, high, bins + 1, dtype=points._array.dtype)
+    return points._xp.linspace(low, high, bins + 1).astype(points._array.dtype)

@@ -539,6 +539,8 @@ frexp_result = return_type("frexp", "mantissa", "exponent")
 class Frexp(Node):
     """Mantissas in [0.5, 1) and exponents of 2."""
 
+    in_float32 = True
+
     saves_outputs = (1,)
 
     def forward(self, x: Any) -> Any:

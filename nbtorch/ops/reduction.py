@@ -551,8 +551,6 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         if p == "nuc":
             return input._nuclear_norm(dim, keepdim)
         raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
-    if dtype is not None:
-        input = to_dtype(input, dtypes.as_dtype(dtype))
     if input.dtype.category < 2:
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype}"

@@ -182,7 +182,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     require_tensor("logcumsumexp", "input", input)
     axis = normalize_dim(dim, input.ndim)
     if input.dtype.category < 2:
-        raise not_implemented("logcumsumexp_out_cpu", input.dtype, "a floating-point type")
+        raise not_implemented("logcumsumexp_out_cpu", input.dtype, "a floating-point or complex type")
     return LogCumSumExp(axis)(input) if input.ndim else input.clone()
 
 

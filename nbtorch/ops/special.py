@@ -113,9 +113,12 @@ i1e = _special(
 )
 
 
+_HALF = (dtypes.float16, dtypes.bfloat16)
+
+
 def _underived(name: str, doc: str, kernel: str = "") -> Callable[[Tensor], Tensor]:
     """Declare a function that PyTorch does not differentiate: its result needs no gradient."""
-    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=(dtypes.float16,))
+    compute = declare(name, doc, kernel or name, base=SpecialFunction, methods=False, refuses=_HALF)
 
     def function(input: Tensor) -> Tensor:
         require_tensor(name, "input", input)
@@ -152,7 +155,7 @@ class SphericalBessel(Pointwise):
 def spherical_bessel_j0(input: Tensor) -> Tensor:
     """Return the spherical Bessel function of order 0, `sin(x) / x`."""
     require_tensor("spherical_bessel_j0", "input", input)
-    if input.dtype is dtypes.float16:
+    if input.dtype in _HALF:
         raise not_implemented("spherical_bessel_j0_cpu", input.dtype, "float32 or float64")
     return SphericalBessel()(to_floating_point(input.detach()))
 
@@ -211,12 +214,10 @@ class SpecialPair(Node):
 
     def forward(self, a: Any, b: Any) -> Any:
         broadcast_shape(self.function, a.shape, b.shape)
-        kind = a.dtype if a.dtype.itemsize >= 4 else np.dtype(np.float32)
-        wide = [x.astype(kind, copy=False) for x in array_module(self.where).broadcast_arrays(a, b)]
-        first, second = (contiguous(x, self.where) for x in wide)
-        result = allocate(first.shape, kind, self.where)
+        first, second = (contiguous(x, self.where) for x in array_module(self.where).broadcast_arrays(a, b))
+        result = allocate(first.shape, first.dtype, self.where)
         kernels_for(self.where, "special").binary(self.function, first, second, result)
-        return result.astype(a.dtype, copy=False)
+        return result
 
     def slope(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the derivative by the second number."""
