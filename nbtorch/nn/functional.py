@@ -19,7 +19,6 @@ from ..ops.norm import group_norm as group_norm
 from ..ops.norm import instance_norm as instance_norm
 from ..ops.norm import layer_norm as layer_norm
 from ..ops.norm import local_response_norm as local_response_norm
-from ..ops.norm import normalize as normalize
 from ..ops.norm import rms_norm as rms_norm
 from ..ops.operands import not_implemented, require_same_device, require_tensor, to_dtype
 from ..ops.shape import broadcast_tensors
@@ -364,7 +363,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     if not hard:
         return soft
     winners = soft.detach().max(dim, keepdim=True)[1]
-    return full_like(soft.detach(), 0).scatter_(dim, winners, 1.0) - soft.detach() + soft
+    return soft.detach()._filled_like(0).scatter_(dim, winners, 1.0) - soft.detach() + soft
 
 
 def _softmax(name: str, node: Any, input: Tensor, dim: int | None, dtype: Any) -> Tensor:

@@ -204,15 +204,18 @@ class UninitializedBuffer(_Uninitialized, Tensor, plain_results=True):
 
     def to(self, *args: Any, **kwargs: Any) -> UninitializedBuffer:
         """Return a buffer without a shape of another type or on another device."""
-        return self._converted(self.data.to(*args, **kwargs))
+        return self._converted(self._plain().to(*args, **kwargs))
 
     def cpu(self) -> UninitializedBuffer:
         """Return a buffer without a shape on the CPU."""
-        return self._converted(self.data.cpu())
+        return self._converted(self._plain().cpu())
 
     def cuda(self, device: Any = None) -> UninitializedBuffer:
         """Return a buffer without a shape on a GPU."""
-        return self._converted(self.data.cuda(device))
+        return self._converted(self._plain().cuda(device))
+
+    def _plain(self) -> Tensor:
+        return Tensor._wrap(self._array, self._device)
 
     def _converted(self, tensor: Tensor) -> UninitializedBuffer:
         return UninitializedBuffer(self._requires_grad, tensor._device, tensor.dtype, self.persistent)

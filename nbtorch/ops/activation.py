@@ -32,13 +32,12 @@ class Activation(Node):
     function: str  # the formula's name in `kernels/activation.py`
     derivative: str  # and the derivative's
     fresh_gradients = True
+    in_float32 = True
 
     def __init__(self, *options: float) -> None:
         self.options = options
 
     def forward(self, x: Any) -> Any:
-        if x.dtype.itemsize < 4:
-            return self.forward(x.astype(np.float32)).astype(x.dtype)
         if x.flags.c_contiguous:
             return self._write(x, allocate(x.shape, x.dtype, self.where))
         order = memory_order(x)
@@ -64,8 +63,6 @@ class Activation(Node):
 
     def _slope(self, grad: Any, saved: Any) -> Any:
         """Return the derivative at the saved elements times the gradient, in the memory layout of what was saved."""
-        if grad.dtype.itemsize < 4:
-            return self._slope(grad.astype(np.float32), saved.astype(np.float32)).astype(grad.dtype)
         order = None if saved.flags.c_contiguous else memory_order(saved)
         if order is not None:
             grad, saved = grad.transpose(order), contiguous(saved.transpose(order), self.where)
@@ -397,6 +394,7 @@ class Glu(Node):
     """The first half along an axis times the sigmoid of the second."""
 
     saves_inputs = (0,)
+    in_float32 = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -435,6 +433,7 @@ class Prelu(Node):
 
     name = "PreluKernelBackward0"
     saves_inputs = (0, 1)
+    in_float32 = True
 
     def forward(self, x: Any, weight: Any) -> Any:
         if weight.size == 1:

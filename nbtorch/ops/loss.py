@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
@@ -16,11 +14,9 @@ from .indexing import Embed
 
 
 def softmax_of(x: Any, axis: int, logarithm: bool, where: Device) -> Any:
-    """Return the softmax of an array along an axis, or its logarithm; halves are computed in float32."""
+    """Return the softmax of an array along an axis, or its logarithm."""
     if x.size == 0:
         return x.copy()
-    if x.dtype.itemsize < 4:
-        return softmax_of(x.astype(np.float32), axis, logarithm, where).astype(x.dtype)
     y = allocate(x.shape, x.dtype, where)
     shape = _around(x.shape, axis)
     kernels_for(where, "softmax").softmax_forward(contiguous(x, where).reshape(shape), logarithm, y.reshape(shape))
@@ -31,9 +27,6 @@ def softmax_gradient(grad: Any, y: Any, axis: int, logarithm: bool, where: Devic
     """Return the gradient of `softmax_of` by its input, given its result."""
     if y.size == 0:
         return grad.copy()
-    if y.dtype.itemsize < 4:
-        wide = softmax_gradient(grad.astype(np.float32), y.astype(np.float32), axis, logarithm, where)
-        return wide.astype(y.dtype)
     result = allocate(y.shape, y.dtype, where)
     shape = _around(y.shape, axis)
     grad, y = (contiguous(array, where).reshape(shape) for array in (grad, y))

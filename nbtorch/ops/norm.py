@@ -474,10 +474,3 @@ def across_channels(squares: Tensor, before: int, size: int) -> Tensor:
     """Return the sums of `size` channels, of which the first lies `before` channels ahead; zeros beyond the ends."""
     widths = ((before, size - 1 - before), *((0, 0),) * (squares.ndim - 2))
     return ConstantPad(widths, 0)(squares).unfold(1, size, 1).sum(-1)
-
-
-def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
-    """Divide by the `p`-norm along `dim`, or by `eps` where that is larger."""
-    require_tensor("normalize", "input", input)
-    result = input / input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
-    return result if out is None else out.copy_(result)

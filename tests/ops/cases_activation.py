@@ -2,7 +2,7 @@
 
 from nbtorch.ops.activation import TABLE
 
-from .case import FLOATS, Case, Input, of
+from .case import ALL_FLOATS, Case, Input, of
 
 
 def _call(name, **options):
@@ -18,7 +18,7 @@ def _defaults() -> list[Case]:
             _call(name, **required.get(name, {})),
             (of(2, 3, 4),),
             # PyTorch's derivative of hardsigmoid for float64 has a constant in float32
-            dtypes=("float16", "float32") if name == "hardsigmoid" else ("float16", *FLOATS),
+            dtypes=("float16", "float32") if name == "hardsigmoid" else ALL_FLOATS,
             batched=True,
             tolerance=8,
             kernel=True,
