@@ -19,7 +19,15 @@ from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor, method, normalize_dim
-from .operands import is_scalar, not_implemented, require_number, require_same_device, require_tensor, to_floating_point
+from .operands import (
+    is_scalar,
+    not_implemented,
+    refuse_complex,
+    require_number,
+    require_same_device,
+    require_tensor,
+    to_floating_point,
+)
 from .pointwise import complex_sigmoid, complex_tanh
 from .shape import cat
 
@@ -201,6 +209,7 @@ def _of_integers(function: Any, input: Tensor, *limits: Any, inplace: bool = Fal
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return max(0, x) for each element; NaN passes through."""
     require_tensor("relu", "input", input)
+    refuse_complex("relu", input)
     if input.is_floating_point():
         return _apply(Relu, input, (), inplace)
     if input.dtype is dtypes.bool:
@@ -220,6 +229,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val cannot be greater than max_val, got {min_val} and {max_val}")
     require_tensor("hardtanh", "input", input)
+    refuse_complex("hardtanh", input)
     if input.is_floating_point():
         return _apply(Hardtanh, input, (min_val, max_val), inplace)
     if input.dtype is dtypes.bool:
@@ -233,6 +243,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """Return the elements above `threshold`, and `value` in the place of the others."""
     require_tensor("threshold", "input", input)
+    refuse_complex("threshold", input)
     if input.is_floating_point():
         return _apply(Threshold, input, (threshold, value), inplace)
     require_number("threshold_cpu", input)
@@ -319,6 +330,8 @@ def tanhshrink(input: Tensor) -> Tensor:
     require_tensor("tanhshrink", "input", input)
     if input.dtype is dtypes.bool:
         raise RuntimeError("tanhshrink: Subtraction, the `-` operator, with a bool tensor is not supported.")
+    if input.is_complex():
+        return input - tanh(input)
     return _apply(Tanhshrink, to_floating_point(input))
 
 
@@ -328,6 +341,8 @@ def softsign(input: Tensor) -> Tensor:
     require_tensor("softsign", "input", input)
     if input.dtype is dtypes.bool:
         raise not_implemented("abs_cpu", input.dtype, "a type of numbers")
+    if input.is_complex():
+        return input / (input.abs() + 1)
     return _apply(Softsign, to_floating_point(input))
 
 
@@ -346,6 +361,9 @@ def logsigmoid(input: Tensor) -> Tensor:
 @entry("SiLU")
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return x·sigmoid(x)."""
+    if isinstance(input, Tensor) and input.is_complex():
+        result = input * sigmoid(input)
+        return input._assign(result) if inplace else result
     return _apply(Silu, input, (), inplace)
 
 
