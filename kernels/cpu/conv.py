@@ -18,7 +18,6 @@ Arrays are C-contiguous, (N, C, D, H, W), float32 or float64; `padding` is the p
 implied by the extents of the output. The plans (boxes, layouts, tables of offsets) are made in `conv_plan.py`.
 """
 
-import threading
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,7 +25,9 @@ import numba
 import numpy as np
 
 from ..jit import njit
+from .conv_choice import Algorithm, choose
 from .conv_plan import Convolution, Plan, gather_of, plan_forward, plan_grad_input, plan_grad_weight
+from .sharing import part, workspace, zero
 from .simd import (
     dot_block,
     dot_blocks,
@@ -67,33 +68,6 @@ class Box(NamedTuple):
     widths: int
 
 
-class _Workspace(threading.local):
-    """Scratch memory that each calling thread keeps from one launch to the next."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[str, np.ndarray] = {}
-
-    def get(self, purpose: str, rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
-        """Return an uninitialised array, aligned to a cache line."""
-        size = rows * columns * dtype.itemsize
-        buffer = self.buffers.get(purpose)
-        if buffer is None or buffer.size < size:
-            memory = np.empty(size + 64, np.uint8)
-            start = -memory.ctypes.data % 64
-            buffer = self.buffers[purpose] = memory[start : start + size]
-        return np.ndarray((rows, columns), dtype, buffer)
-
-
-_workspace = _Workspace()
-
-
-@njit
-def _part(index, count, parts):
-    """Return start and size of one of `parts` parts of `count` that differ by one at most, the larger ones first."""
-    size, larger = count // parts, count % parts
-    return index * size + min(index, larger), size + (1 if index < larger else 0)
-
-
 @njit
 def _box(gather, index):
     """Return one of the boxes of a gather."""
@@ -123,14 +97,6 @@ def _inside(axis, start, residue):
     low = min(max(0, -(position // axis.step)), axis.extent)
     high = min(max(low, -((position - axis.source) // axis.step)), axis.extent)
     return position, low, high
-
-
-@njit
-def _zero(values, start, stop):
-    """Write zeros."""
-    part = values[start:stop]
-    for i in range(part.size):
-        part[i] = 0
 
 
 @njit
@@ -169,8 +135,8 @@ def _pack_source(tables, gather, box, source, first_channel, channels, x):
                         high_w,
                     )
                     at += gather.plane_pitch
-        _zero(x, at, (c + 1) * gather.channel_pitch)
-    _zero(x, channels * gather.channel_pitch, gather.x_size)
+        zero(x[at : (c + 1) * gather.channel_pitch])
+    zero(x[channels * gather.channel_pitch : gather.x_size])
 
 
 @njit
@@ -212,7 +178,7 @@ def _pack_panels(first, last, tables, weight, transposed, panels):
     row_pitch, channel_pitch = (kernel, rows * kernel) if transposed else (channels * kernel, kernel)
     for unit in range(first, last):
         group, panel = unit // gather.panels, unit % gather.panels
-        row, panel_rows = _part(panel, rows, gather.panels)
+        row, panel_rows = part(panel, rows, gather.panels)
         for channel in range(0, channels, gather.channel_block):
             count = min(gather.channel_block, channels - channel)
             pack_panel(
@@ -235,17 +201,19 @@ def _gather_block(tables, gather, panels, panels_at, terms, x, v, first_panel, l
     """Multiply a range of weight panels with a packed box: `v (+)= panels @ X`."""
     vectors = gather.segment_vectors
     tiles = (vectors + gather.max_vectors - 1) // gather.max_vectors
-    top_row = _part(first_panel, gather.rows, gather.panels)[0]
+    top_row = part(first_panel, gather.rows, gather.panels)[0]
     for segment in range(tables.segments.size):
         for tile in range(tiles):
-            start, tile_vectors = _part(tile, vectors, tiles)
+            start, tile_vectors = part(tile, vectors, tiles)
             q = start * gather.lanes
             for panel in range(first_panel, last_panel):
-                row, rows = _part(panel, gather.rows, gather.panels)
+                row, rows = part(panel, gather.rows, gather.panels)
                 gemm_block(
                     tables.blocks[rows - 1, tile_vectors - 1],
                     panels,
                     panels_at + row * terms,
+                    1,
+                    rows,
                     x,
                     tables.segments[segment] + q,
                     tables.offsets,
@@ -268,8 +236,8 @@ def _gather_tasks(first, last, tables, source, panels, bias, target, scratch):
         box, group = _box(gather, rest // gather.groups), rest % gather.groups
         first_panel = panel_range * gather.row_block
         last_panel = min(first_panel + gather.row_block, gather.panels)
-        first_row = _part(first_panel, gather.rows, gather.panels)[0]
-        last_row = _part(last_panel, gather.rows, gather.panels)[0]
+        first_row = part(first_panel, gather.rows, gather.panels)[0]
+        last_row = part(last_panel, gather.rows, gather.panels)[0]
         for begin in range(0, max(1, gather.channels), gather.channel_block):
             channels = min(gather.channel_block, gather.channels - begin) if gather.taps else 0
             channel = group * gather.channels + begin
@@ -285,10 +253,10 @@ def _gather_tasks(first, last, tables, source, panels, bias, target, scratch):
 def _gather_parallel(workers, units, tasks, tables, source, weight, transposed, panels, bias, target, scratch):
     """Pack the weight (in `units` panels) and compute all tasks on several threads."""
     for worker in numba.prange(workers):
-        first, count = _part(worker, units, workers)
+        first, count = part(np.int64(worker), units, workers)
         _pack_panels(first, first + count, tables, weight, transposed, panels)
     for worker in numba.prange(workers):
-        first, count = _part(worker, tasks, workers)
+        first, count = part(np.int64(worker), tasks, workers)
         _gather_tasks(first, first + count, tables, source, panels, bias, target, scratch[worker])
 
 
@@ -322,8 +290,8 @@ def _run_gather(plan: Plan, tables: Tables, source, weight, transposed: bool, bi
     gather, dtype = plan.gather, source.dtype
     bias = np.zeros(target.shape[1], dtype) if bias is None else bias
     units = gather.groups * gather.panels
-    panels = _workspace.get("panels", 1, gather.groups * gather.rows * gather.channels * gather.taps, dtype)[0]
-    scratch = _workspace.get("scratch", plan.workers, plan.scratch, dtype)
+    panels = workspace.get("panels", 1, gather.groups * gather.rows * gather.channels * gather.taps, dtype)[0]
+    scratch = workspace.get("scratch", plan.workers, plan.scratch, dtype)
     if plan.workers > 1:
         _gather_parallel(
             plan.workers, units, plan.tasks, tables, source, weight, transposed, panels, bias, target, scratch
@@ -366,7 +334,13 @@ def conv_forward(input, weight, bias, stride, padding, dilation, groups, output)
     if output.size == 0:
         return
     convolution, input, output = _convolution(input, output, weight.shape[2:], stride, padding, dilation, groups)
-    plan, tables = _prepare_forward(convolution, input.dtype, _workers(2.0 * output.size * weight[0].size))
+    workers = _workers(2.0 * output.size * weight[0].size)
+    if choose(convolution) is Algorithm.WINOGRAD:
+        from . import winograd  # compiled and loaded by those who need it
+
+        if winograd.convolve(convolution, input, weight, False, bias, output, workers):
+            return
+    plan, tables = _prepare_forward(convolution, input.dtype, workers)
     _run_gather(plan, tables, input, weight, False, bias, output)
 
 
@@ -389,6 +363,11 @@ def conv_grad_input(grad_output, weight, bias, stride, padding, dilation, groups
         grad_input, grad_output, weight.shape[2:], stride, padding, dilation, groups
     )
     workers = _workers(2.0 * grad_output.size * weight[:1].size)
+    if choose(convolution, grad_input=True) is Algorithm.WINOGRAD:
+        from . import winograd
+
+        if winograd.convolve(convolution, grad_output, weight, True, bias, grad_input, workers):
+            return
     for plan, tables in _prepare_grad_input(convolution, grad_output.dtype, workers):
         _run_gather(plan, tables, grad_output, weight, True, bias, grad_input)
 
@@ -398,7 +377,7 @@ def _pack_gradient(tables, gather, box, grad_output, first_row, rows, g):
     """Pack a box of the gradient of the output into the layout of V, with zeros in the junk."""
     axis_d, axis_h, axis_w = gather.depth, gather.height, gather.width
     for r in range(rows):
-        _zero(g, r * gather.v_pitch, (r + 1) * gather.v_pitch)
+        zero(g[r * gather.v_pitch : (r + 1) * gather.v_pitch])
         for n in range(box.images):
             for y in range(box.depths):
                 plane = ((box.image + n) * grad_output.shape[1] + first_row + r) * axis_d.outputs + box.depth + y
@@ -452,9 +431,9 @@ def _dot_tiles(tables, gather, g, x, rows, terms, out, out_at, out_pitch):
     row_tiles = (rows + tables.blocks.shape[0] - 1) // tables.blocks.shape[0]
     term_tiles = (terms + tables.blocks.shape[1] - 1) // tables.blocks.shape[1]
     for row_tile in range(row_tiles):
-        row, tile_rows = _part(row_tile, rows, row_tiles)
+        row, tile_rows = part(row_tile, rows, row_tiles)
         for term_tile in range(term_tiles):
-            term, tile_terms = _part(term_tile, terms, term_tiles)
+            term, tile_terms = part(term_tile, terms, term_tiles)
             dot_block(
                 tables.blocks[tile_rows - 1, tile_terms - 1],
                 g,
@@ -489,8 +468,8 @@ def _grad_weight_tasks(first, last, tables, source, grad_output, partial, scratc
         out = partial[chunk]
         out_at = (group * gather.rows + row) * out_pitch + channel * gather.taps
         for r in range(rows):
-            _zero(out, out_at + r * out_pitch, out_at + r * out_pitch + terms)
-        first_box, box_count = _part(chunk, gather.boxes, gather.chunks)
+            zero(out[out_at + r * out_pitch : out_at + r * out_pitch + terms])
+        first_box, box_count = part(chunk, gather.boxes, gather.chunks)
         for index in range(first_box, first_box + box_count):
             box = _box(gather, index)
             _pack_source(tables, gather, box, source, group * gather.channels + channel, channels, x)
@@ -515,10 +494,10 @@ def _add_chunks(first, last, partial, total):
 def _grad_weight_parallel(workers, tasks, tables, source, grad_output, partial, total, scratch):
     """Compute all tasks and add up the chunks on several threads."""
     for worker in numba.prange(workers):
-        first, count = _part(worker, tasks, workers)
+        first, count = part(np.int64(worker), tasks, workers)
         _grad_weight_tasks(first, first + count, tables, source, grad_output, partial, scratch[worker])
     for worker in numba.prange(workers):
-        first, count = _part(worker, total.size, workers)
+        first, count = part(np.int64(worker), total.size, workers)
         _add_chunks(first, first + count, partial, total)
 
 
@@ -545,8 +524,8 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
     dtype, total = input.dtype, grad_weight.reshape(-1)
     workers = _workers(2.0 * grad_output.size * grad_weight[0].size)
     plan, tables = _prepare_grad_weight(convolution, dtype, workers)
-    partial = _workspace.get("partial", plan.gather.chunks, total.size, dtype)
-    scratch = _workspace.get("scratch", plan.workers, plan.scratch, dtype)
+    partial = workspace.get("partial", plan.gather.chunks, total.size, dtype)
+    scratch = workspace.get("scratch", plan.workers, plan.scratch, dtype)
     if plan.workers > 1:
         _grad_weight_parallel(plan.workers, plan.tasks, tables, input, grad_output, partial, total, scratch)
     else:
@@ -577,7 +556,7 @@ def _sum_channels(first, last, grad_output, grad_bias):
 def _sum_channels_parallel(workers, grad_output, grad_bias):
     """Sum all channels on several threads."""
     for worker in numba.prange(workers):
-        first, count = _part(worker, grad_bias.size, workers)
+        first, count = part(np.int64(worker), grad_bias.size, workers)
         _sum_channels(first, first + count, grad_output, grad_bias)
 
 

@@ -205,13 +205,13 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _odd_lines(elements: int, itemsize: int) -> int:
+def odd_lines(elements: int, itemsize: int) -> int:
     """Round up to an odd number of cache lines, so that successive rows fall into different cache sets."""
     line = 64 // itemsize
     return (ceil_div(elements, line) | 1) * line
 
 
-def _even(count: int, most: int) -> int:
+def even(count: int, most: int) -> int:
     """Return the size of even parts of at most so many."""
     return ceil_div(count, max(1, ceil_div(count, most))) if count else 1
 
@@ -264,7 +264,7 @@ def _lay_out(problem: Problem, box: Sequence[int], channel_block: int, row_block
     v_image_pitch = {3: box[1] * box[2] * segment, 2: box[1] * segment, 1: segment}.get(level, image_pitch)
     v_columns = int(np.prod(box[:level])) * segment
 
-    channel_pitch = _odd_lines(phases * phase_pitch, problem.itemsize)
+    channel_pitch = odd_lines(phases * phase_pitch, problem.itemsize)
     columns = (box[0] - 1) * image_pitch + (box[1] - 1) * plane_pitch + (box[2] - 1) * row_pitch + box[3]
     reach = depth.span * plane_pitch + height.span * row_pitch + width.span
     last_read = (phases - 1) * phase_pitch + reach + columns + lanes
@@ -288,15 +288,15 @@ def _lay_out(problem: Problem, box: Sequence[int], channel_block: int, row_block
         image_pitch=image_pitch,
         phase_pitch=phase_pitch,
         channel_pitch=channel_pitch,
-        x_size=_odd_lines(x_size, problem.itemsize),
+        x_size=odd_lines(x_size, problem.itemsize),
         segment_vectors=vectors,
         v_row_pitch=v_row_pitch,
         v_plane_pitch=v_plane_pitch,
         v_image_pitch=v_image_pitch,
-        v_pitch=_odd_lines(v_columns, problem.itemsize),
+        v_pitch=odd_lines(v_columns, problem.itemsize),
         lanes=lanes,
         max_vectors=simd.vectors_for(max(1, ceil_div(problem.rows, panels))),
-        boxes=_box_count(problem.counts, box),
+        boxes=box_count(problem.counts, box),
         chunks=chunks,
     )
 
@@ -355,16 +355,16 @@ def _shrink(counts: Sequence[int], fits: Callable[[Sequence[int]], bool]) -> lis
         while low < high:
             box[axis] = (low + high + 1) // 2
             low, high = (box[axis], high) if fits(box) else (low, box[axis] - 1)
-        box[axis] = _even(count, low)
+        box[axis] = even(count, low)
     return box
 
 
-def _box_count(counts: Sequence[int], box: Sequence[int]) -> int:
+def box_count(counts: Sequence[int], box: Sequence[int]) -> int:
     """Return how many boxes there are."""
     return int(np.prod([ceil_div(count, size) for count, size in zip(counts, box, strict=True)]))
 
 
-def _share_out(counts: Sequence[int], sizes: list[int], others: int, workers: int) -> list[int]:
+def share_out(counts: Sequence[int], sizes: list[int], others: int, workers: int) -> list[int]:
     """Cut `counts` into smaller parts than `sizes` until every worker has the same number of tasks, or many.
 
     The first dimension that allows it is cut; `others` is how many tasks there are for each part.
@@ -372,7 +372,7 @@ def _share_out(counts: Sequence[int], sizes: list[int], others: int, workers: in
     for axis, count in enumerate(counts):
         for parts in range(ceil_div(count, sizes[axis]), min(count, 4 * workers) + 1):
             trial = [*sizes[:axis], ceil_div(count, parts), *sizes[axis + 1 :]]
-            tasks = others * _box_count(counts, trial)
+            tasks = others * box_count(counts, trial)
             if tasks % workers == 0 or tasks >= 16 * workers:
                 return trial
     return sizes
@@ -402,8 +402,8 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
     """Choose boxes and blocks for a forward pass or a gradient of the input."""
     simd = host_simd()
     panels = max(1, ceil_div(problem.rows, simd.rows))
-    task_panels = _even(panels, max(1, BLOCK_ROWS // simd.rows))
-    channel_block = _even(problem.channels, max(1, BLOCK_TERMS // max(1, problem.taps)))
+    task_panels = even(panels, max(1, BLOCK_ROWS // simd.rows))
+    channel_block = even(problem.channels, max(1, BLOCK_TERMS // max(1, problem.taps)))
     rows = min(problem.rows, task_panels * simd.rows)
     row_ranges = ceil_div(panels, task_panels)
     layouts = [(layout, _fit(layout, channel_block, task_panels, rows)) for layout in problem.layouts]
@@ -411,27 +411,27 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
     if workers > 1:
         image, *rest = box
         counts = (problem.images, panels, *problem.counts[1:])
-        image, task_panels, *rest = _share_out(counts, [image, task_panels, *rest], problem.groups, workers)
+        image, task_panels, *rest = share_out(counts, [image, task_panels, *rest], problem.groups, workers)
         box = [image, *rest]
     gather = _lay_out(problem, box, channel_block, task_panels)
     tasks = problem.groups * ceil_div(panels, task_panels) * gather.boxes
-    scratch = _odd_lines(gather.x_size + (rows + 1) * gather.v_pitch, problem.itemsize)
+    scratch = odd_lines(gather.x_size + (rows + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, tasks, workers, scratch)
 
 
 def _plan_dots(problem: Problem, workers: int) -> Plan:
     """Choose boxes, blocks and chunks for a gradient of the weight; they depend on shapes alone, not on `workers`."""
     block = 64 if problem.taps < 4 else 32
-    row_block = _even(problem.rows, block)
-    channel_block = _even(problem.channels, min(block, max(1, 2 * BLOCK_TERMS // problem.taps)))
+    row_block = even(problem.rows, block)
+    channel_block = even(problem.channels, min(block, max(1, 2 * BLOCK_TERMS // problem.taps)))
     row_blocks = ceil_div(problem.rows, row_block)
     pieces = problem.groups * row_blocks * ceil_div(problem.channels, channel_block)
     box = _fit(problem, channel_block, row_block, row_block)
-    box = _share_out(problem.counts, box, pieces, GRAD_WEIGHT_SHARES)
-    boxes = _box_count(problem.counts, box)
+    box = share_out(problem.counts, box, pieces, GRAD_WEIGHT_SHARES)
+    boxes = box_count(problem.counts, box)
     chunks = ceil_div(boxes, ceil_div(boxes, min(boxes, ceil_div(GRAD_WEIGHT_TASKS, pieces))))
     gather = _lay_out(problem, box, channel_block, row_block, chunks)
-    scratch = _odd_lines(gather.x_size + (row_block + 1) * gather.v_pitch, problem.itemsize)
+    scratch = odd_lines(gather.x_size + (row_block + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, chunks * pieces, workers, scratch)
 
 

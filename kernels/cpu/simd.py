@@ -6,7 +6,7 @@ Two blocks of arithmetic, each in a few shapes that keep all accumulators in reg
   at an offset from a table: `V[r, q] (+)= sum_k panel[k, r] * X[offsets[k] + q]`;
 - the **offset dot block** sums products along q: `out[r, t] (+)= sum_q G[r, q] * X[offsets[t] + q]`;
 
-and three movers between arrays and the layout that these read: `pack_plane`, `write_plane` and `pack_panel`.
+and four movers between arrays and the layouts that these read: `pack_plane`, `write_plane`, `pack_panel`, `transpose`.
 
 The shapes follow the processor: vector width and number of registers, found by `host_simd()`. `NBTORCH_SIMD` (avx512,
 avx2, neon or generic) overrides the choice, which is how the other shapes are tested. All blocks of a dtype are
@@ -87,12 +87,12 @@ def host_simd() -> Simd:
     return KINDS["avx2"] if {"avx2", "fma"} <= features else KINDS["generic"]
 
 
-def _element_type(dtype: np.dtype) -> ir.Type:
+def element_type(dtype: np.dtype) -> ir.Type:
     """Return the LLVM type of an element: float or double."""
     return {4: ir.FloatType(), 8: ir.DoubleType()}[np.dtype(dtype).itemsize]
 
 
-class _Emitter:
+class Emitter:
     """Shorthands for the vector instructions of one block."""
 
     def __init__(self, builder: ir.IRBuilder, element: ir.Type, lanes: int) -> None:
@@ -132,9 +132,14 @@ class _Emitter:
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(single, undefined, lanes)
 
+    def constant(self, value: float) -> ir.Value:
+        """Return a number in every lane."""
+        value = float(np.float32(value)) if isinstance(self.element, ir.FloatType) else value
+        return ir.Constant(self.vector, [self.element(value)] * self.lanes)
+
     def zeros(self) -> ir.Value:
         """Return a vector of zeros."""
-        return ir.Constant(self.vector, [self.element(0.0)] * self.lanes)
+        return self.constant(0.0)
 
     def evens(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """Emit every second lane of two vectors."""
@@ -184,6 +189,22 @@ class _Emitter:
         sums = [builder.extract_element(v, ir.IntType(32)(lane)) for v in vectors for lane in range(self.lanes)]
         return sums[: len(values)]
 
+    def transpose(self, vectors: list[ir.Value]) -> list[ir.Value]:
+        """Emit the transpose of as many vectors as a vector has lanes.
+
+        A perfect shuffle of the first half of the vectors with the second moves every element's row and lane one bit
+        on; after log2(lanes) rounds the two have changed places.
+        """
+        builder, lanes = self.builder, self.lanes
+        interleave = [lane // 2 + lane % 2 * lanes for lane in range(2 * lanes)]
+        halves = [
+            ir.Constant(ir.VectorType(ir.IntType(32), lanes), part) for part in (interleave[:lanes], interleave[lanes:])
+        ]
+        for _ in range(lanes.bit_length() - 1):
+            pairs = zip(vectors[: lanes // 2], vectors[lanes // 2 :], strict=True)
+            vectors = [builder.shuffle_vector(*pair, half) for pair in pairs for half in halves]
+        return vectors
+
     def loop(
         self, count: ir.Value, sums: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
     ) -> list[ir.Value]:
@@ -209,7 +230,7 @@ class _Emitter:
         return values
 
 
-def _new_function(module: ir.Module, name: str, parameters: list[ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
+def new_function(module: ir.Module, name: str, parameters: list[ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
     """Add an empty void function to a module."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
     function.attributes.add("nounwind")
@@ -217,31 +238,38 @@ def _new_function(module: ir.Module, name: str, parameters: list[ir.Type]) -> tu
 
 
 def gemm_signature(element: ir.Type) -> list[ir.Type]:
-    """Return the parameters of a GEMM block: panel, x, offsets, count, v, v_pitch, accumulate."""
+    """Return the parameters of a GEMM block: a, row and term pitch, x, offsets, count, v, v_pitch, accumulate."""
     pointer = element.as_pointer()
-    return [pointer, pointer, INDEX.as_pointer(), INDEX, pointer, INDEX, INDEX]
+    return [pointer, INDEX, INDEX, pointer, INDEX.as_pointer(), INDEX, pointer, INDEX, INDEX]
 
 
-def define_gemm_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, rows: int, vectors: int):
+def define_gemm_block(
+    module: ir.Module, name: str, dtype: np.dtype, lanes: int, rows: int, vectors: int, packed: bool = True
+):
     """Add a GEMM block to a module.
 
     For k in range(count), r in range(rows) and q in range(vectors * lanes) it computes
-    `v[r * v_pitch + q] = sum_k panel[k * rows + r] * x[offsets[k] + q]`, or adds that to v when `accumulate` is not 0.
+    `v[r * v_pitch + q] = sum_k a[r * row_pitch + k * term_pitch] * x[offsets[k] + q]`, or adds that to v when
+    `accumulate` is not 0. A block for `packed` panels takes the pitches to be 1 and `rows`, whatever it is given:
+    constants in the addresses of the inner loop make it up to 5 % faster.
     """
-    element = _element_type(dtype)
-    function, builder = _new_function(module, name, gemm_signature(element))
-    panel, x, offsets, count, v, v_pitch, accumulate = function.args
-    emit = _Emitter(builder, element, lanes)
+    element = element_type(dtype)
+    function, builder = new_function(module, name, gemm_signature(element))
+    a, row_pitch, term_pitch, x, offsets, count, v, v_pitch, accumulate = function.args
+    emit = Emitter(builder, element, lanes)
+    if packed:
+        row_pitch, term_pitch = INDEX(1), INDEX(rows)
+    a_rows = [builder.mul(row_pitch, INDEX(r)) for r in range(rows)]
 
     def step(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
         offset = builder.load(builder.gep(offsets, [k]), align=8)
         source = builder.gep(x, [offset])
         columns = [emit.load(source, INDEX(i * lanes)) for i in range(vectors)]
-        weights = builder.gep(panel, [builder.mul(k, INDEX(rows))])
+        factors = builder.gep(a, [builder.mul(k, term_pitch)])
         results = []
         for r in range(rows):
-            weight = emit.broadcast(weights, INDEX(r))
-            results += [emit.fma(weight, column, sums[r * vectors + i]) for i, column in enumerate(columns)]
+            factor = emit.broadcast(factors, a_rows[r])
+            results += [emit.fma(factor, column, sums[r * vectors + i]) for i, column in enumerate(columns)]
         return results
 
     def write(adding: bool) -> None:
@@ -275,11 +303,11 @@ def define_dot_block(module: ir.Module, name: str, dtype: np.dtype, lanes: int, 
     For r in range(rows) and t in range(taps) it adds to `out[r * out_pitch + t]` the sum over segments s and q in
     range(vectors * lanes) of `g[r * g_pitch + s * vectors * lanes + q] * x[offsets[t] + segments[s] + q]`.
     """
-    element = _element_type(dtype)
-    function, builder = _new_function(module, name, dot_signature(element))
+    element = element_type(dtype)
+    function, builder = new_function(module, name, dot_signature(element))
     function.attributes.add("optsize")  # unrolling would make sums leave their registers
     g, g_pitch, x, offsets, segments, segment_count, vectors, out, out_pitch = function.args
-    emit = _Emitter(builder, element, lanes)
+    emit = Emitter(builder, element, lanes)
     g_rows = [builder.gep(g, [builder.mul(g_pitch, INDEX(r))]) for r in range(rows)]
     sources = [builder.gep(x, [builder.load(builder.gep(offsets, [INDEX(t)]), align=8)]) for t in range(taps)]
     segment_length = builder.mul(vectors, INDEX(lanes))
@@ -324,11 +352,11 @@ def define_pack_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int)
     + i * step]` where `row_low <= z < row_high` and `low <= i < high`, else 0. The source has `size` elements; nothing
     outside it is read. Up to a vector more than the plane is written.
     """
-    element = _element_type(dtype)
-    function, builder = _new_function(module, name, pack_signature(element))
+    element = element_type(dtype)
+    function, builder = new_function(module, name, pack_signature(element))
     function.attributes.add("optsize")  # the loops are vectors already: unrolling them further only costs time
     x, row_pitch, rows, source, size, start, source_pitch, step, row_low, row_high, low, high = function.args
-    emit = _Emitter(builder, element, lanes)
+    emit = Emitter(builder, element, lanes)
     vectors = builder.sdiv(builder.add(row_pitch, INDEX(lanes - 1)), INDEX(lanes))
     reach = builder.mul(builder.mul(vectors, INDEX(lanes)), step)
 
@@ -391,11 +419,11 @@ def define_write_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int
     For z in range(rows) and i in range(width): `target[z * target_pitch + i * step] = v[z * row_pitch + i] + addend`.
     Nothing else is written; up to a vector more of v is read.
     """
-    element = _element_type(dtype)
-    function, builder = _new_function(module, name, write_signature(element))
+    element = element_type(dtype)
+    function, builder = new_function(module, name, write_signature(element))
     function.attributes.add("optsize")  # the loops are vectors already: unrolling them further only costs time
     v, row_pitch, rows, width, target, target_pitch, step, addend = function.args
-    emit = _Emitter(builder, element, lanes)
+    emit = Emitter(builder, element, lanes)
     whole = builder.sdiv(width, INDEX(lanes))
     rest = builder.mul(whole, INDEX(lanes))
     addends = emit.splat(addend)
@@ -417,6 +445,64 @@ def define_write_plane(module: ir.Module, name: str, dtype: np.dtype, lanes: int
     return function
 
 
+def transpose_signature(element: ir.Type) -> list[ir.Type]:
+    """Return the parameters of `define_transpose`."""
+    pointer = element.as_pointer()
+    return [pointer, INDEX, pointer, INDEX, INDEX, INDEX, INDEX, INDEX]
+
+
+def define_transpose(module: ir.Module, name: str, dtype: np.dtype, lanes: int) -> ir.Function:
+    """Add a function that transposes a matrix.
+
+    For r in range(rows) and c in range(columns): `target[c * target_pitch + r] = source[start + r * source_pitch + c]`.
+    The source has `size` elements; nothing outside it is read, and nothing else of the target written. Whole blocks of
+    lanes x lanes are transposed in registers; the last rows that do not fill a block are taken together with some
+    before them.
+    """
+    element = element_type(dtype)
+    function, builder = new_function(module, name, transpose_signature(element))
+    function.attributes.add("optsize")
+    target, target_pitch, source, size, start, source_pitch, rows, columns = function.args
+    emit = Emitter(builder, element, lanes)
+
+    def blocks(count: ir.Value) -> ir.Value:
+        return builder.sdiv(builder.add(count, INDEX(lanes - 1)), INDEX(lanes))
+
+    def smaller(a: ir.Value, b: ir.Value) -> ir.Value:
+        return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+    many_rows = builder.icmp_signed(">=", rows, INDEX(lanes))
+    with cgutils.for_range(builder, blocks(columns), intp=INDEX) as column_block:
+        c = builder.mul(column_block.index, INDEX(lanes))
+        block_columns = smaller(builder.sub(columns, c), INDEX(lanes))
+        with cgutils.for_range(builder, blocks(rows), intp=INDEX) as row_block:
+            first = builder.mul(row_block.index, INDEX(lanes))
+            r = smaller(first, builder.sub(rows, INDEX(lanes)))
+            begin = builder.add(builder.add(start, builder.mul(r, source_pitch)), c)
+            end = builder.add(builder.add(begin, builder.mul(source_pitch, INDEX(lanes - 1))), INDEX(lanes))
+            readable = builder.and_(many_rows, builder.icmp_signed("<=", end, size))
+            place = builder.gep(target, [builder.mul(c, target_pitch)])
+            with builder.if_else(readable) as (whole, rest):
+                with whole:
+                    block = builder.gep(source, [begin])
+                    vectors = [emit.load(block, builder.mul(source_pitch, INDEX(i))) for i in range(lanes)]
+                    for i, vector in enumerate(emit.transpose(vectors)):
+                        with builder.if_then(builder.icmp_signed("<", INDEX(i), block_columns)):
+                            emit.store(vector, place, builder.add(builder.mul(target_pitch, INDEX(i)), r))
+                with (
+                    rest,
+                    cgutils.for_range(builder, smaller(builder.sub(rows, first), INDEX(lanes)), intp=INDEX) as row,
+                ):
+                    line = builder.add(first, row.index)
+                    from_ = builder.gep(source, [builder.add(builder.add(start, builder.mul(line, source_pitch)), c)])
+                    with cgutils.for_range(builder, block_columns, intp=INDEX) as column:
+                        value = builder.load(builder.gep(from_, [column.index]))
+                        to = builder.add(builder.mul(column.index, target_pitch), line)
+                        builder.store(value, builder.gep(place, [to]))
+    builder.ret_void()
+    return function
+
+
 def panel_signature(element: ir.Type) -> list[ir.Type]:
     """Return the parameters of `define_pack_panel`."""
     pointer = element.as_pointer()
@@ -429,8 +515,8 @@ def define_pack_panel(module: ir.Module, name: str, dtype: np.dtype, most_rows: 
     For c in range(channels), t in range(taps) and r in range(rows): `panel[(c * taps + t) * rows + r]` becomes
     `weight[r * row_pitch + c * channel_pitch + kernel_taps[t]]`.
     """
-    element = _element_type(dtype)
-    function, builder = _new_function(module, name, panel_signature(element))
+    element = element_type(dtype)
+    function, builder = new_function(module, name, panel_signature(element))
     function.attributes.add("optsize")
     panel, weight, rows, row_pitch, channels, channel_pitch, kernel_taps, taps = function.args
     done = function.append_basic_block("done")
@@ -473,21 +559,28 @@ def _store_addresses(builder: ir.IRBuilder, table: ir.Value, columns: int, funct
         builder.store(builder.ptrtoint(function, INDEX), slot)
 
 
-@intrinsic
-def _fill_gemm_table(typingctx: Any, table: types.Array, sample: types.Array):
-    """Compile all GEMM blocks for the dtype of `sample`; write their addresses to `table`."""
+def _gemm_filler(packed: bool):
+    """Return an intrinsic that compiles GEMM blocks for the dtype of `sample` and writes their addresses to `table`."""
 
-    def generate(context, builder, signature, args):
-        simd, dtype = host_simd(), np.dtype(str(sample.dtype))
-        pointer = context.make_array(table)(context, builder, args[0]).data
-        functions = {
-            shape: define_gemm_block(builder.module, f"nbtorch_gemm_{dtype}_{shape}", dtype, simd.lanes(dtype), *shape)
-            for shape in gemm_shapes(simd)
-        }
-        _store_addresses(builder, pointer, simd.vectors, functions)
-        return context.get_dummy_value()
+    def fill(typingctx: Any, table: types.Array, sample: types.Array):
+        def generate(context, builder, signature, args):
+            simd, dtype = host_simd(), np.dtype(str(sample.dtype))
+            pointer = context.make_array(table)(context, builder, args[0]).data
+            functions = {}
+            for shape in gemm_shapes(simd):
+                name = f"nbtorch_gemm_{dtype}_{shape}_{packed}"
+                block = define_gemm_block(builder.module, name, dtype, simd.lanes(dtype), *shape, packed)
+                functions[shape] = block
+            _store_addresses(builder, pointer, simd.vectors, functions)
+            return context.get_dummy_value()
 
-    return types.none(table, sample), generate
+        return types.none(table, sample), generate
+
+    return intrinsic(fill)
+
+
+_fill_gemm_table = _gemm_filler(packed=True)
+_fill_strided_gemm_table = _gemm_filler(packed=False)
 
 
 @intrinsic
@@ -519,8 +612,9 @@ def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
             (1, 1): define_pack_plane(builder.module, f"nbtorch_pack_plane_{dtype}", dtype, lanes),
             (1, 2): define_write_plane(builder.module, f"nbtorch_write_plane_{dtype}", dtype, lanes),
             (1, 3): define_pack_panel(builder.module, f"nbtorch_pack_panel_{dtype}", dtype, host_simd().rows),
+            (1, 4): define_transpose(builder.module, f"nbtorch_transpose_{dtype}", dtype, lanes),
         }
-        _store_addresses(builder, pointer, 3, functions)
+        _store_addresses(builder, pointer, 4, functions)
         return context.get_dummy_value()
 
     return types.none(table, sample), generate
@@ -528,14 +622,20 @@ def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
 
 @njit
 def mover_vector_code(table, sample):
-    """Write the addresses of the movers for the dtype of `sample` to `table` (3,), int64."""
+    """Write the addresses of the movers for the dtype of `sample` to `table` (4,), int64."""
     _fill_mover_table(table, sample)
 
 
 @njit
 def gemm_vector_code(table, sample):
-    """Write the addresses of all GEMM blocks for the dtype of `sample` to `table` (rows, vectors), int64."""
+    """Write the addresses of the packed GEMM blocks for the dtype of `sample` to `table` (rows, vectors), int64."""
     _fill_gemm_table(table, sample)
+
+
+@njit
+def strided_gemm_vector_code(table, sample):
+    """Write the addresses of the strided GEMM blocks for the dtype of `sample` to `table` (rows, vectors), int64."""
+    _fill_strided_gemm_table(table, sample)
 
 
 @njit
@@ -545,12 +645,15 @@ def dot_vector_code(table, sample):
 
 
 @cache
-def gemm_blocks(dtype: np.dtype) -> np.ndarray:
-    """Return the table of GEMM blocks for a dtype: `table[rows - 1, vectors - 1]` is what `gemm_block` calls."""
+def gemm_blocks(dtype: np.dtype, packed: bool = True) -> np.ndarray:
+    """Return the table of GEMM blocks for a dtype: `table[rows - 1, vectors - 1]` is what `gemm_block` calls.
+
+    Blocks for `packed` panels and for those of any pitch are compiled apart, each when it is first needed.
+    """
     simd = host_simd()
     table = _shape_codes(simd.rows, simd.vectors)
     if not config.DISABLE_JIT:
-        gemm_vector_code(table, np.empty(0, dtype))
+        (gemm_vector_code if packed else strided_gemm_vector_code)(table, np.empty(0, dtype))
     return table
 
 
@@ -566,8 +669,8 @@ def dot_blocks(dtype: np.dtype) -> np.ndarray:
 
 @cache
 def movers(dtype: np.dtype) -> np.ndarray:
-    """Return the table of the functions that `pack_plane`, `write_plane` and `pack_panel` call, in this order."""
-    table = np.zeros(3, np.int64)
+    """Return the table of what `pack_plane`, `write_plane`, `pack_panel` and `transpose` call, in this order."""
+    table = np.zeros(4, np.int64)
     if not config.DISABLE_JIT:
         mover_vector_code(table, np.empty(0, dtype))
     return table
@@ -578,49 +681,54 @@ def _shape_codes(rows: int, columns: int) -> np.ndarray:
     return np.array([[first * 256 + second for second in range(1, columns + 1)] for first in range(1, rows + 1)])
 
 
-def _pointer(
+def pointer_to(
     context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, start: ir.Value
 ) -> ir.Value:
     """Emit the address of an element of a flat array."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [start])
 
 
-def _call(builder: ir.IRBuilder, address: ir.Value, parameters: list[ir.Type], arguments: list[ir.Value]) -> None:
+def call_block(builder: ir.IRBuilder, address: ir.Value, parameters: list[ir.Type], arguments: list[ir.Value]) -> None:
     """Emit a call of the block at an address."""
     signature = ir.FunctionType(ir.VoidType(), parameters)
     builder.call(builder.inttoptr(address, signature.as_pointer()), arguments)
 
 
-def _gemm_intrinsic(typingctx, block, panel, panel_start, x, x_start, offsets, count, v, v_start, v_pitch, accumulate):
+def _gemm_intrinsic(
+    typingctx, block, a, a_start, row_pitch, term_pitch, x, x_start, offsets, count, v, v_start, v_pitch, accumulate
+):
     i = types.int64
-    signature = types.none(i, panel, i, x, i, offsets, i, v, i, i, i)
+    signature = types.none(i, a, i, i, i, x, i, offsets, i, v, i, i, i)
 
     def generate(context, builder, signature, args):
-        address, panel_, panel_at, x_, x_at, offsets_, count_, v_, v_at, pitch, adding = args
+        address, a_, a_at, a_row, a_term, x_, x_at, offsets_, count_, v_, v_at, pitch, adding = args
         arguments = [
-            _pointer(context, builder, panel, panel_, panel_at),
-            _pointer(context, builder, x, x_, x_at),
-            _pointer(context, builder, offsets, offsets_, INDEX(0)),
+            pointer_to(context, builder, a, a_, a_at),
+            a_row,
+            a_term,
+            pointer_to(context, builder, x, x_, x_at),
+            pointer_to(context, builder, offsets, offsets_, INDEX(0)),
             count_,
-            _pointer(context, builder, v, v_, v_at),
+            pointer_to(context, builder, v, v_, v_at),
             pitch,
             adding,
         ]
-        _call(builder, address, gemm_signature(context.get_data_type(x.dtype)), arguments)
+        call_block(builder, address, gemm_signature(context.get_data_type(x.dtype)), arguments)
         return context.get_dummy_value()
 
     return signature, generate
 
 
-def _gemm_model(block, panel, panel_start, x, x_start, offsets, count, v, v_start, v_pitch, accumulate):
+def _gemm_model(block, a, a_start, row_pitch, term_pitch, x, x_start, offsets, count, v, v_start, v_pitch, accumulate):
     """Do in NumPy what a GEMM block does; for `NUMBA_DISABLE_JIT=1`."""
     rows, vectors = divmod(int(block), 256)
     width = vectors * host_simd().lanes(x.dtype)
-    weights = panel[panel_start : panel_start + count * rows].reshape(count, rows)
+    flat = a.reshape(-1)
+    places = a_start + np.arange(rows)[:, None] * row_pitch + np.arange(count) * term_pitch
     columns = np.zeros((count, width), x.dtype)
     for k in range(count):
         columns[k] = x[x_start + offsets[k] : x_start + offsets[k] + width]
-    result = weights.T @ columns
+    result = flat[places] @ columns
     for r in range(rows):
         target = v[v_start + r * v_pitch : v_start + r * v_pitch + width]
         target[:] = target + result[r] if accumulate else result[r]
@@ -636,17 +744,17 @@ def _dot_intrinsic(
         address, g_, g_at, g_step, x_, offsets_, first_, segments_, vectors_, out_, out_at, out_step = args
         segment_array = context.make_array(segments)(context, builder, segments_)
         arguments = [
-            _pointer(context, builder, g, g_, g_at),
+            pointer_to(context, builder, g, g_, g_at),
             g_step,
-            _pointer(context, builder, x, x_, INDEX(0)),
-            _pointer(context, builder, offsets, offsets_, first_),
+            pointer_to(context, builder, x, x_, INDEX(0)),
+            pointer_to(context, builder, offsets, offsets_, first_),
             segment_array.data,
             segment_array.nitems,
             vectors_,
-            _pointer(context, builder, out, out_, out_at),
+            pointer_to(context, builder, out, out_, out_at),
             out_step,
         ]
-        _call(builder, address, dot_signature(context.get_data_type(x.dtype)), arguments)
+        call_block(builder, address, dot_signature(context.get_data_type(x.dtype)), arguments)
         return context.get_dummy_value()
 
     return signature, generate
@@ -671,10 +779,10 @@ def _pack_intrinsic(
 
     def generate(context, builder, signature, args):
         table_, x_, x_at, row_pitch_, rows_, source_, *rest = args
-        address = builder.load(_pointer(context, builder, table, table_, INDEX(0)))
+        address = builder.load(pointer_to(context, builder, table, table_, INDEX(0)))
         array = context.make_array(source)(context, builder, source_)
-        arguments = [_pointer(context, builder, x, x_, x_at), row_pitch_, rows_, array.data, array.nitems, *rest]
-        _call(builder, address, pack_signature(context.get_data_type(x.dtype)), arguments)
+        arguments = [pointer_to(context, builder, x, x_, x_at), row_pitch_, rows_, array.data, array.nitems, *rest]
+        call_block(builder, address, pack_signature(context.get_data_type(x.dtype)), arguments)
         return context.get_dummy_value()
 
     return signature, generate
@@ -698,16 +806,16 @@ def _write_intrinsic(
 
     def generate(context, builder, signature, args):
         table_, v_, v_at, row_pitch_, rows_, width_, target_, target_at, *rest = args
-        address = builder.load(_pointer(context, builder, table, table_, INDEX(1)))
+        address = builder.load(pointer_to(context, builder, table, table_, INDEX(1)))
         arguments = [
-            _pointer(context, builder, v, v_, v_at),
+            pointer_to(context, builder, v, v_, v_at),
             row_pitch_,
             rows_,
             width_,
-            _pointer(context, builder, target, target_, target_at),
+            pointer_to(context, builder, target, target_, target_at),
             *rest,
         ]
-        _call(builder, address, write_signature(context.get_data_type(v.dtype)), arguments)
+        call_block(builder, address, write_signature(context.get_data_type(v.dtype)), arguments)
         return context.get_dummy_value()
 
     return signature, generate
@@ -730,18 +838,18 @@ def _panel_intrinsic(
 
     def generate(context, builder, signature, args):
         table_, panels_, at_, weight_, start_, rows_, row_step, channels_, channel_step, kernel_taps_, taps_ = args
-        address = builder.load(_pointer(context, builder, table, table_, INDEX(2)))
+        address = builder.load(pointer_to(context, builder, table, table_, INDEX(2)))
         arguments = [
-            _pointer(context, builder, panels, panels_, at_),
-            _pointer(context, builder, weight, weight_, start_),
+            pointer_to(context, builder, panels, panels_, at_),
+            pointer_to(context, builder, weight, weight_, start_),
             rows_,
             row_step,
             channels_,
             channel_step,
-            _pointer(context, builder, kernel_taps, kernel_taps_, INDEX(0)),
+            pointer_to(context, builder, kernel_taps, kernel_taps_, INDEX(0)),
             taps_,
         ]
-        _call(builder, address, panel_signature(context.get_data_type(weight.dtype)), arguments)
+        call_block(builder, address, panel_signature(context.get_data_type(weight.dtype)), arguments)
         return context.get_dummy_value()
 
     return signature, generate
@@ -757,8 +865,33 @@ def _panel_model(table, panels, at, weight, start, rows, row_pitch, channels, ch
             panels[place : place + rows] = flat[first : first + (rows - 1) * row_pitch + 1 : row_pitch]
 
 
+def _transpose_intrinsic(
+    typingctx, table, target, target_start, target_pitch, source, start, source_pitch, rows, columns
+):
+    i = types.int64
+    signature = types.none(table, target, i, i, source, i, i, i, i)
+
+    def generate(context, builder, signature, args):
+        table_, target_, target_at, target_pitch_, source_, *rest = args
+        address = builder.load(pointer_to(context, builder, table, table_, INDEX(3)))
+        array = context.make_array(source)(context, builder, source_)
+        place = pointer_to(context, builder, target, target_, target_at)
+        arguments = [place, target_pitch_, array.data, array.nitems, *rest]
+        call_block(builder, address, transpose_signature(context.get_data_type(source.dtype)), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _transpose_model(table, target, target_start, target_pitch, source, start, source_pitch, rows, columns):
+    """Do in NumPy what `define_transpose` describes; for `NUMBA_DISABLE_JIT=1`."""
+    r, c = np.arange(rows), np.arange(columns)[:, None]
+    target.reshape(-1)[target_start + c * target_pitch + r] = source.reshape(-1)[start + r * source_pitch + c]
+
+
 gemm_block = _gemm_model if config.DISABLE_JIT else intrinsic(_gemm_intrinsic)
 dot_block = _dot_model if config.DISABLE_JIT else intrinsic(_dot_intrinsic)
 pack_plane = _pack_model if config.DISABLE_JIT else intrinsic(_pack_intrinsic)
 write_plane = _write_model if config.DISABLE_JIT else intrinsic(_write_intrinsic)
 pack_panel = _panel_model if config.DISABLE_JIT else intrinsic(_panel_intrinsic)
+transpose = _transpose_model if config.DISABLE_JIT else intrinsic(_transpose_intrinsic)

@@ -149,6 +149,7 @@ CASES = {
     "three dimensions padded": make_case(images=3, size=(4, 5, 6), kernel=(3, 3, 3), padding=1),
     "large image": make_case(images=1, channels=4, rows=70, size=(1, 60, 70), padding=(0, 1, 1)),
     "large volume": make_case(images=1, channels=2, rows=9, size=(17, 18, 19), kernel=(3, 3, 3), padding=1),
+    "winograd": make_case(images=4, channels=20, rows=20, size=(1, 11, 14), padding=(0, 1, 1)),
     "no images": make_case(images=0),
     "no channels": make_case(channels=0),
 }
@@ -279,11 +280,11 @@ SMALL = ["lenet second", "strided and dilated", "depthwise", "three dimensions",
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ({"NBTORCH_SIMD": "avx2"}, SMALL),
-        ({"NBTORCH_SIMD": "neon"}, SMALL),
-        ({"NBTORCH_SIMD": "generic"}, SMALL),
-        ({"NUMBA_BOUNDSCHECK": "1"}, SMALL),
-        ({"NUMBA_DISABLE_JIT": "1"}, ["plain", "strided", "depthwise", "no images"]),
+        ({"NBTORCH_SIMD": "avx2"}, [*SMALL, "winograd"]),
+        ({"NBTORCH_SIMD": "neon"}, [*SMALL, "winograd"]),
+        ({"NBTORCH_SIMD": "generic"}, [*SMALL, "winograd"]),
+        ({"NUMBA_BOUNDSCHECK": "1"}, [*SMALL, "winograd"]),
+        ({"NUMBA_DISABLE_JIT": "1"}, ["plain", "strided", "depthwise", "no images", "winograd"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )

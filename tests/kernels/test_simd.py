@@ -8,15 +8,15 @@ import sys
 import numpy as np
 import pytest
 from llvmlite import binding, ir
-from nbtorch.kernels.cpu import simd
+from nbtorch.kernels.cpu import simd, winograd_simd
 from nbtorch.kernels.jit import njit
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 
 
 @njit
-def run_gemm(block, panel, x, offsets, count, v, v_pitch, accumulate):
-    simd.gemm_block(block, panel, 0, x, 1, offsets, count, v, 2, v_pitch, accumulate)
+def run_gemm(block, panel, row_pitch, term_pitch, x, offsets, count, v, v_pitch, accumulate):
+    simd.gemm_block(block, panel, 0, row_pitch, term_pitch, x, 1, offsets, count, v, 2, v_pitch, accumulate)
 
 
 @njit
@@ -27,6 +27,11 @@ def run_dot(block, g, g_pitch, x, offsets, segments, vectors, out, out_pitch):
 @njit
 def run_pack(movers, x, row_pitch, rows, source, start, source_pitch, step, row_low, row_high, low, high):
     simd.pack_plane(movers, x, 0, row_pitch, rows, source, start, source_pitch, step, row_low, row_high, low, high)
+
+
+@njit
+def run_transpose(movers, target, target_start, target_pitch, source, start, source_pitch, rows, columns):
+    simd.transpose(movers, target, target_start, target_pitch, source, start, source_pitch, rows, columns)
 
 
 @njit
@@ -42,8 +47,9 @@ def close(actual, expected, dtype):
 @pytest.mark.parametrize("accumulate", [0, 1])
 @pytest.mark.parametrize("count", [0, 1, 7])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_gemm_blocks(dtype, count, accumulate):
-    rng, table = np.random.default_rng(0), simd.gemm_blocks(dtype)
+@pytest.mark.parametrize("layout", ["packed", "rows apart", "terms apart"])
+def test_gemm_blocks(layout, dtype, count, accumulate):
+    rng, table = np.random.default_rng(0), simd.gemm_blocks(dtype, layout == "packed")
     lanes = simd.host_simd().lanes(dtype)
     x = rng.standard_normal(400).astype(dtype)
     offsets = rng.integers(0, 200, 7)
@@ -56,7 +62,14 @@ def test_gemm_blocks(dtype, count, accumulate):
         for r, row in enumerate(panel[:count].T.astype(float) @ columns):
             part = expected[2 + r * pitch :][:width]
             part[:] = part * accumulate + row
-        run_gemm(table[rows - 1, vectors - 1], panel.reshape(-1), x, offsets, count, v, pitch, accumulate)
+        matrix = np.zeros((20, 20), dtype)
+        matrix[:7, :rows] = panel
+        a, pitches = {
+            "packed": (panel, (1, rows)),
+            "rows apart": (np.ascontiguousarray(matrix.T), (20, 1)),
+            "terms apart": (matrix, (1, 20)),
+        }[layout]
+        run_gemm(table[rows - 1, vectors - 1], a.reshape(-1), *pitches, x, offsets, count, v, pitch, accumulate)
         close(v, expected, dtype)
 
 
@@ -108,6 +121,19 @@ def test_write_plane_writes_nothing_else(dtype, width, step):
     np.testing.assert_array_equal(target, expected)
 
 
+@pytest.mark.parametrize("spare", [0, 3])
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (7, 9), (16, 9), (19, 16), (49, 8), (33, 70)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_transpose_writes_nothing_else(dtype, shape, spare):
+    rows, columns = shape
+    source = np.arange(5 + rows * (columns + spare), dtype=dtype)  # its last row ends where the array ends
+    matrix = source[5:].reshape(rows, columns + spare)[:, :columns]
+    target, expected = np.full((columns + 2, rows + 2), -1, dtype), np.full((columns + 2, rows + 2), -1, dtype)
+    expected[1 : columns + 1, 1 : rows + 1] = matrix.T
+    run_transpose(simd.movers(dtype), target, rows + 3, rows + 2, source, 5, columns + spare, rows, columns)
+    np.testing.assert_array_equal(target, expected)
+
+
 TARGETS = {
     # kind: triple, processor, a fused multiply-add of a whole float32 and of a whole float64 vector
     "avx512": ("x86_64-unknown-linux-gnu", "skylake-avx512", r"vfmadd\d+ps.*%zmm", r"vfmadd\d+pd.*%zmm"),
@@ -156,9 +182,18 @@ def test_inner_loops_are_fused_multiply_adds_in_registers(kind):
 def test_movers_compile_for_every_target(kind):
     triple, processor, *_ = TARGETS[kind]
     lanes = simd.KINDS[kind].lanes(DTYPES[0])
-    for define in (simd.define_pack_plane, simd.define_write_plane):
+    for define in (simd.define_pack_plane, simd.define_write_plane, simd.define_transpose):
         assert "ret" in assembly(triple, processor, define, DTYPES[0], lanes)
     assert "ret" in assembly(triple, processor, simd.define_pack_panel, DTYPES[0], simd.KINDS[kind].rows)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_transforms_are_vector_code_on_every_target(kind):
+    triple, processor, pattern, _ = TARGETS[kind]
+    for which, matrix in enumerate(winograd_simd.MATRICES):
+        lanes, final = simd.KINDS[kind].lanes(DTYPES[0]), which in winograd_simd.FINAL
+        text = assembly(triple, processor, winograd_simd.define_transform, DTYPES[0], lanes, matrix, final)
+        assert re.search(pattern.replace(r"vfmadd\d+ps", r"vfn?m(add|sub)\d+ps").replace("fmla", "fml[as]"), text)
 
 
 def host_name(**settings):

@@ -1,0 +1,72 @@
+"""Which algorithm a convolution takes: the one place that decides.
+
+The costs are fits to times measured on one thread of a Zen 3 processor (AVX2), in multiplications of the offset GEMM;
+all of it is vector code that gains alike from wider vectors. The choice depends on shapes alone, never on the number of
+threads, or the same convolution would not give the same bits.
+"""
+
+import os
+from enum import Enum
+from math import prod
+
+from .conv_plan import Convolution, ceil_div
+
+
+class Algorithm(Enum):
+    """How a convolution is computed, and where it is written."""
+
+    OFFSET_GEMM = "conv.py"
+    """The general way: every option, both types."""
+    WINOGRAD = "winograd.py"
+    """3 x 3, stride 1, float32: a quarter of the multiplications, at the price of three transforms."""
+
+
+WINOGRAD_PRODUCT = 40
+"""What the 36 multiplications of a tile, an output channel and a channel cost."""
+
+WINOGRAD_TILE = 650
+"""What it costs to transform a tile of one channel, of the source or of the outputs."""
+
+WINOGRAD_WEIGHT = 160
+"""What it costs to transform the nine taps of one output channel and channel."""
+
+
+def winograd_allowed() -> bool:
+    """Tell whether the environment allows Winograd's convolution: `NBTORCH_WINOGRAD=0` turns it off."""
+    return os.environ.get("NBTORCH_WINOGRAD") != "0"
+
+
+def _winograd_fits(convolution: Convolution) -> bool:
+    """Tell whether a convolution is one that `winograd.py` computes; float64 keeps its last bits."""
+    return (
+        convolution.itemsize == 4
+        and convolution.kernel_size[1:] == (3, 3)
+        and convolution.stride == (1, 1, 1)
+        and convolution.dilation[1:] == (1, 1)
+    )
+
+
+def _winograd_pays(convolution: Convolution, target_shape: tuple[int, ...]) -> bool:
+    """Tell whether it saves more than the transforms cost: it takes channels, and images not too small."""
+    channels = convolution.input_shape[1] // convolution.groups
+    rows = convolution.output_shape[1] // convolution.groups
+    images, _, planes, height, width = target_shape
+    kernels = rows * channels * convolution.kernel_size[0]
+    tiles = images * planes * ceil_div(height, 4) * ceil_div(width, 4)
+    transforms = WINOGRAD_TILE * tiles * (rows + channels) + WINOGRAD_WEIGHT * kernels
+    return transforms + WINOGRAD_PRODUCT * tiles * kernels < 9 * images * prod(target_shape[2:]) * kernels
+
+
+def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | None = None) -> Algorithm:
+    """Return the algorithm for the forward pass of a convolution, or for the gradient of its input.
+
+    Args:
+        convolution: shapes and options.
+        grad_input: whether the gradient of the input is meant.
+        winograd: whether Winograd's convolution may be chosen, by default as the environment says.
+    """
+    allowed = winograd_allowed() if winograd is None else winograd
+    target = convolution.input_shape if grad_input else convolution.output_shape
+    if allowed and _winograd_fits(convolution) and _winograd_pays(convolution, target):
+        return Algorithm.WINOGRAD
+    return Algorithm.OFFSET_GEMM

@@ -1,0 +1,45 @@
+"""What launches have in common: parts of a range for each thread, and scratch memory that is kept."""
+
+import threading
+
+import numpy as np
+
+from ..jit import njit
+
+
+class Workspace(threading.local):
+    """Scratch memory that each calling thread keeps from one launch to the next."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, np.ndarray] = {}
+
+    def get(self, purpose: str, rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
+        """Return an uninitialised array, aligned to a cache line."""
+        size = rows * columns * dtype.itemsize
+        buffer = self.buffers.get(purpose)
+        if buffer is None or buffer.size < size:
+            memory = np.empty(size + 64, np.uint8)
+            start = -memory.ctypes.data % 64
+            buffer = self.buffers[purpose] = memory[start : start + size]
+        return np.ndarray((rows, columns), dtype, buffer)
+
+
+workspace = Workspace()
+
+
+@njit
+def part(index, count, parts):
+    """Return start and size of one of `parts` parts of `count` that differ by one at most, the larger ones first.
+
+    The index of a parallel loop is unsigned: make it an int64 first, or the parts are floats and whatever they are
+    given to is compiled a second time.
+    """
+    size, larger = count // parts, count % parts
+    return index * size + min(index, larger), size + (1 if index < larger else 0)
+
+
+@njit
+def zero(values):
+    """Write zeros."""
+    for i in range(values.size):
+        values[i] = 0
