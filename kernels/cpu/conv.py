@@ -25,9 +25,9 @@ import numba
 import numpy as np
 
 from ..jit import njit
-from .conv_choice import Algorithm, choose
+from .conv_choice import Algorithm, choose, choose_grad_weight
 from .conv_plan import Convolution, Plan, gather_of, plan_forward, plan_grad_input, plan_grad_weight
-from .sharing import part, workspace, zero
+from .sharing import add_chunks, part, workspace, zero
 from .simd import (
     dot_block,
     dot_blocks,
@@ -480,16 +480,6 @@ def _grad_weight_tasks(first, last, tables, source, grad_output, partial, scratc
                 _dot_exactly(tables, gather, box, g, x, rows, terms, out, out_at, out_pitch)
 
 
-@njit
-def _add_chunks(first, last, partial, total):
-    """Write the sums over chunks, in order, of elements first..last."""
-    for i in range(first, last):
-        value = partial[0, i]
-        for chunk in range(1, partial.shape[0]):
-            value += partial[chunk, i]
-        total[i] = value
-
-
 @njit(parallel=True)
 def _grad_weight_parallel(workers, tasks, tables, source, grad_output, partial, total, scratch):
     """Compute all tasks and add up the chunks on several threads."""
@@ -498,7 +488,7 @@ def _grad_weight_parallel(workers, tasks, tables, source, grad_output, partial, 
         _grad_weight_tasks(first, first + count, tables, source, grad_output, partial, scratch[worker])
     for worker in numba.prange(workers):
         first, count = part(np.int64(worker), total.size, workers)
-        _add_chunks(first, first + count, partial, total)
+        add_chunks(first, first + count, partial, total)
 
 
 def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad_weight) -> None:
@@ -523,6 +513,11 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
     )
     dtype, total = input.dtype, grad_weight.reshape(-1)
     workers = _workers(2.0 * grad_output.size * grad_weight[0].size)
+    if choose_grad_weight(convolution) is Algorithm.WEIGHT_GEMM:
+        from . import weight_gemm
+
+        weight_gemm.grad_weight(convolution, grad_output, input, grad_weight, workers)
+        return
     plan, tables = _prepare_grad_weight(convolution, dtype, workers)
     partial = workspace.get("partial", plan.gather.chunks, total.size, dtype)
     scratch = workspace.get("scratch", plan.workers, plan.scratch, dtype)
@@ -530,7 +525,7 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
         _grad_weight_parallel(plan.workers, plan.tasks, tables, input, grad_output, partial, total, scratch)
     else:
         _grad_weight_tasks(0, plan.tasks, tables, input, grad_output, partial, scratch[0])
-        _add_chunks(0, total.size, partial, total)
+        add_chunks(0, total.size, partial, total)
 
 
 @njit(fastmath={"contract", "reassoc", "nsz"})

@@ -17,6 +17,8 @@ class Algorithm(Enum):
 
     OFFSET_GEMM = "conv.py"
     """The general way: every option, both types."""
+    WEIGHT_GEMM = "weight_gemm.py"
+    """The gradient of a weight with many channels: positions are summed in registers."""
     WINOGRAD = "winograd.py"
     """3 x 3, stride 1, float32: a quarter of the multiplications, at the price of three transforms."""
 
@@ -70,3 +72,9 @@ def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | 
     if allowed and _winograd_fits(convolution) and _winograd_pays(convolution, target):
         return Algorithm.WINOGRAD
     return Algorithm.OFFSET_GEMM
+
+
+def choose_grad_weight(convolution: Convolution) -> Algorithm:
+    """Return the algorithm for the gradient of the weight."""
+    channels = convolution.input_shape[1] // convolution.groups
+    return Algorithm.WEIGHT_GEMM if channels >= 8 else Algorithm.OFFSET_GEMM

@@ -345,7 +345,7 @@ def _plan(problem: Problem, gather: Gather, tasks: int, workers: int, scratch: i
     return Plan(gather, numbers, residues, offsets, segments, kernel_taps, tasks, min(workers, tasks), scratch)
 
 
-def _shrink(counts: Sequence[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
+def shrink(counts: Sequence[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
     """Return the largest box that fits, cutting images first, then planes, rows and columns, into even parts."""
     box = list(counts)
     for axis, count in enumerate(counts):
@@ -395,7 +395,7 @@ def _fit(problem: Problem, channel_block: int, row_block: int, rows: int) -> lis
         elements = gather.x_size + rows * gather.v_pitch
         return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= SCRATCH_BYTES
 
-    return _shrink(problem.counts, fits)
+    return shrink(problem.counts, fits)
 
 
 def _plan_gemm(problem: Problem, workers: int) -> Plan:

@@ -43,3 +43,13 @@ def zero(values):
     """Write zeros."""
     for i in range(values.size):
         values[i] = 0
+
+
+@njit
+def add_chunks(first, last, partial, total):
+    """Write the sums over chunks, in order, of elements first..last."""
+    for i in range(first, last):
+        value = partial[0, i]
+        for chunk in range(1, partial.shape[0]):
+            value += partial[chunk, i]
+        total[i] = value

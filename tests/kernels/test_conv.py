@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 from nbtorch.kernels.cpu import conv
+from nbtorch.kernels.cpu.conv_plan import Convolution
 
 
 def taps(kernel_size):
@@ -174,6 +175,12 @@ def arrays(case, dtype, seed=0):
 
 def geometry(case):
     return case["stride"], case["padding"], case["dilation"], case["groups"]
+
+
+def described(case, itemsize=4):
+    output_shape = case["input_shape"][0], case["weight_shape"][0], *case["outputs"]
+    options = case["kernel_size"], case["stride"], case["padding"], case["dilation"], case["groups"]
+    return Convolution(case["input_shape"], output_shape, *options, itemsize)
 
 
 def unwritten(shape, dtype):

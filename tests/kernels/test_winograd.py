@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from nbtorch.kernels.cpu import winograd
 from nbtorch.kernels.cpu.conv_choice import Algorithm, choose
-from nbtorch.kernels.cpu.conv_plan import Convolution
-from test_conv import arrays, grad_input, make_case, reference_forward, reference_grad_input, unwritten
+from test_conv import arrays, described, grad_input, make_case, reference_forward, reference_grad_input, unwritten
 from test_conv import forward as conv_forward
 
 CASES = {
@@ -36,13 +35,6 @@ CASES |= {
     )
     for size, padding, channels in itertools.product([3, 4, 5, 8, 11], [0, 1, 2], [1, 8, 17])
 }
-
-
-def described(case):
-    rows = case["weight_shape"][0]
-    output_shape = case["input_shape"][0], rows, *case["outputs"]
-    options = case["kernel_size"], case["stride"], case["padding"], case["dilation"], case["groups"]
-    return Convolution(case["input_shape"], output_shape, *options, 4)
 
 
 def both_ways(case, workers=1):
