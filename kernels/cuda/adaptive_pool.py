@@ -113,7 +113,7 @@ def avg_backward(dtype: np.dtype) -> target.Kernel:
             grad_input[i] = total
             i = int32(i + step)
 
-    return target.Kernel(kernel, (dtype, dtype, "int32", Geometry), target.THREADS)
+    return target.Kernel(kernel, (dtype, dtype, "int32", Geometry), target.THREADS, blocks=3)
 
 
 @functools.cache

@@ -128,7 +128,7 @@ def backward(dtype: np.dtype) -> target.Kernel:
             grad_input[i] = total
             i = int32(i + step)
 
-    return target.Kernel(kernel, (dtype, dtype, "int32", "int32", "int32", Geometry), target.THREADS)
+    return target.Kernel(kernel, (dtype, dtype, "int32", "int32", "int32", Geometry), target.THREADS, blocks=3)
 
 
 def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:

@@ -68,7 +68,7 @@ def forward(dtype: np.dtype) -> target.Kernel:
             output[i] = power(total * scale, root)
             i = int32(i + step)
 
-    return target.Kernel(kernel, (dtype, dtype, dtype.name, dtype.name, "int32", Geometry), target.THREADS)
+    return target.Kernel(kernel, (dtype, dtype, dtype.name, dtype.name, "int32", Geometry), target.THREADS, blocks=3)
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def backward(dtype: np.dtype) -> target.Kernel:
             grad_input[i] = total * (one if p == one else power(input[i], p - one))
             i = int32(i + step)
 
-    return target.Kernel(kernel, (dtype, dtype, dtype, dtype, dtype.name, "int32", Geometry), target.THREADS)
+    return target.Kernel(kernel, (dtype, dtype, dtype, dtype, dtype.name, "int32", Geometry), target.THREADS, blocks=3)
 
 
 def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
