@@ -34,7 +34,8 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.cases = json.loads(self._process.stdout.readline())
+        about = json.loads(self._process.stdout.readline())
+        self.cases, self.bytes, self.copy = about["cases"], about["bytes"], about["copy"]
 
     def time(self, case: str) -> float:
         """Return the seconds of one call of a case."""
@@ -80,18 +81,23 @@ def main() -> None:
         f"{datetime.date.today()}, {processor()} ({simd()}), {options.threads} threads, Python"
         f" {platform.python_version()}, " + ", ".join(f"{name} {version}" for name, version in versions.items()),
         "",
-        "| case | nbtorch ms | torch ms | torch / nbtorch |",
-        "|---|---|---|---|",
+        "| case | nbtorch ms | torch ms | torch / nbtorch |" + (" GB/s | of a copy's |" if ours.copy else ""),
+        "|---|---|---|---|" + ("---|---|" if ours.copy else ""),
     ]
     print("\n".join(lines), flush=True)
-    ratios = []
+    ratios, copy_speed = [], math.nan
     for case in ours.cases:
-        if options.only not in case:
+        if options.only not in case and case != ours.copy:
             continue
         times = [(ours.time(case), theirs.time(case)) for _ in range(options.rounds)]
         a, b = (min(column) * 1e3 for column in zip(*times, strict=True))
-        ratios.append(b / a)
-        lines.append(f"| {case} | {a:.4g} | {b:.4g} | {b / a:.2f} |")
+        speed = ours.bytes.get(case, 0) / a / 1e6
+        if case == ours.copy:
+            speed = copy_speed = ours.bytes[case] / min(a, b) / 1e6
+        else:
+            ratios.append(b / a)
+        moved = f" {speed:.1f} | {speed / copy_speed:.0%} |" if speed else " | |" if ours.copy else ""
+        lines.append(f"| {case} | {a:.4g} | {b:.4g} | {b / a:.2f} |{moved}")
         print(lines[-1], flush=True)
     mean = math.exp(sum(map(math.log, ratios)) / max(len(ratios), 1))
     lines += ["", f"Geometric mean {mean:.2f}, least {min(ratios):.2f}, cases {len(ratios)}."]

@@ -29,9 +29,11 @@ def main() -> None:
     torch = importlib.import_module(library)
     if library == "torch":
         torch.set_num_threads(threads)
-    cases = importlib.import_module(f"suites.{suite}").CASES
+    module = importlib.import_module(f"suites.{suite}")
+    cases = module.CASES
     steps = {}
-    print(json.dumps(list(cases)), flush=True)
+    about = {"cases": list(cases), "bytes": getattr(module, "BYTES", {}), "copy": getattr(module, "COPY", None)}
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         name = line.strip()
         if name not in steps:

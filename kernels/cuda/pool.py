@@ -67,11 +67,15 @@ class Geometry(NamedTuple):
 def max_pool_forward(
     input: Any, kernel_size: Triple, stride: Triple, padding: Triple, dilation: Triple, output: Any, indices: Any
 ) -> None:
-    """Write the maximum of every window of `input` to `output` and its position to `indices` (int64)."""
-    g = _geometry(tuple(input.shape[2:]), tuple(output.shape[2:]), kernel_size, stride, padding, dilation)
+    """Write the maximum of every window of `input` to `output` and its position to `indices` (int64), if not empty."""
+    g = geometry(tuple(input.shape[2:]), tuple(output.shape[2:]), kernel_size, stride, padding, dilation)
     kernel = forward(np.dtype(input.dtype))
-    for x, y, positions in _chunks(input, output, indices):
-        kernel(target.blocks_for(y.size, target.THREADS), x, y, positions, y.size, g)
+    if indices.size == 0:
+        for x, y in chunks(input, output):
+            kernel(target.blocks_for(y.size, target.THREADS), x, y, indices, 0, y.size, g)
+        return
+    for x, y, positions in chunks(input, output, indices):
+        kernel(target.blocks_for(y.size, target.THREADS), x, y, positions, 1, y.size, g)
 
 
 def max_pool_backward(
@@ -85,19 +89,10 @@ def max_pool_backward(
 ) -> None:
     """Write to `grad_input` (N, C, D, H, W) the sum of `grad_output` over the windows whose maximum an element is."""
     extents, out_extents = tuple(grad_input.shape[2:]), tuple(grad_output.shape[2:])
-    g = _geometry(extents, out_extents, kernel_size, stride, padding, dilation)
+    g = geometry(extents, out_extents, kernel_size, stride, padding, dilation)
     kernel = backward(np.dtype(grad_input.dtype))
-    for grads, positions, grad in _chunks(grad_output, indices, grad_input):
+    for grads, positions, grad in chunks(grad_output, indices, grad_input):
         kernel(target.blocks_for(grad.size, target.THREADS), grads, positions, grad, grad.size, g)
-
-
-def max_pool_gather(input: Any, indices: Any, output: Any) -> None:
-    """Write `output[n, c, o] = input[n, c].flat[indices[n, c, o]]`, or 0 where the index is -1."""
-    in_plane, out_plane = math.prod(input.shape[2:]), math.prod(output.shape[2:])
-    kernel = gather(np.dtype(input.dtype))
-    for x, positions, y in _chunks(input, indices, output):
-        blocks = target.blocks_for(y.size, target.THREADS)
-        kernel(blocks, x, positions, y, y.size, in_plane, *target.division(max(1, out_plane)))
 
 
 @target.device
@@ -123,7 +118,7 @@ def forward(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a thread finds the maximum of a window."""
     lowest = dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
 
-    def kernel(input, output, indices, size, g):
+    def kernel(input, output, indices, indexed, size, g):
         i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
         while i < size:
             plane = divide(i, g.out_plane_multiplier, g.out_plane_shift)
@@ -148,10 +143,12 @@ def forward(dtype: np.dtype) -> target.Kernel:
                                     value = input[start + index]
                                     if best_index < 0 or wins(value, best):
                                         best, best_index = value, index
-            output[i], indices[i] = best, best_index
+            output[i] = best
+            if indexed:
+                indices[i] = best_index
             i = int32(i + step)
 
-    return target.Kernel(kernel, (dtype, dtype, np.dtype("int64"), "int32", Geometry), target.THREADS)
+    return target.Kernel(kernel, (dtype, dtype, np.dtype("int64"), "int32", "int32", Geometry), target.THREADS)
 
 
 @functools.cache
@@ -190,24 +187,31 @@ def backward(dtype: np.dtype) -> target.Kernel:
     return target.Kernel(kernel, (dtype, np.dtype("int64"), dtype, "int32", Geometry), target.THREADS)
 
 
-@functools.cache
-def gather(dtype: np.dtype) -> target.Kernel:
-    """Make the kernel that reads the elements which the indices name."""
-    zero = dtype.type(0)
-
-    def kernel(input, indices, output, size, in_plane, out_plane_multiplier, out_plane_shift):
-        i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
-        while i < size:
-            index = indices[i]
-            start = int64(divide(i, out_plane_multiplier, out_plane_shift)) * in_plane
-            output[i] = input[start + index] if index >= 0 else zero
-            i = int32(i + step)
-
-    parameters = (dtype, np.dtype("int64"), dtype, "int32", "int32", "int32", "int32")
-    return target.Kernel(kernel, parameters, target.THREADS)
+@target.device
+def locate(i, plane_size, W, H, divisors):
+    """Return (plane, d, h, w) of an element; `divisors` = those of the plane, of H and of W, for `divide`."""
+    plane = divide(i, divisors[0], divisors[1])
+    pixel = int32(i - plane * plane_size)
+    row = divide(pixel, divisors[4], divisors[5])
+    d = divide(row, divisors[2], divisors[3])
+    return plane, d, int32(row - d * H), int32(pixel - row * W)
 
 
-def _chunks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
+@target.device
+def locate_input(i, g):
+    """Return (plane, d, h, w) of an element of the input."""
+    divisors = (g.in_plane_multiplier, g.in_plane_shift, g.H_multiplier, g.H_shift, g.W_multiplier, g.W_shift)
+    return locate(i, g.in_plane, g.W, g.H, divisors)
+
+
+@target.device
+def locate_output(i, g):
+    """Return (plane, d, h, w) of an element of the output."""
+    divisors = (g.out_plane_multiplier, g.out_plane_shift, g.oH_multiplier, g.oH_shift, g.oW_multiplier, g.oW_shift)
+    return locate(i, g.out_plane, g.oW, g.oH, divisors)
+
+
+def chunks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
     """Cut (N, C, D, H, W) arrays into runs of planes, so that a kernel counts its elements in 32 bits."""
     planes = arrays[0].shape[0] * arrays[0].shape[1]
     if planes == 0 or arrays[-1].size == 0:
@@ -220,9 +224,10 @@ def _chunks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _geometry(
+def geometry(
     extents: Triple, out_extents: Triple, kernel_size: Triple, stride: Triple, padding: Triple, dilation: Triple
 ) -> Geometry:
+    """Return the numbers of a pooling, checked to fit into 32 bits."""
     in_plane, out_plane = math.prod(extents), math.prod(out_extents)
     if max(in_plane, out_plane) > target.ELEMENT_LIMIT:
         raise OverflowError(f"max_pool: a plane must have at most 2**30 elements on CUDA, got extents {extents}")
@@ -245,5 +250,4 @@ def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
     return {
         "max_pool_forward": forward(dtype),
         "max_pool_backward": backward(dtype),
-        "max_pool_gather": gather(dtype),
     }

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib.util
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -193,13 +194,14 @@ def blocks_for(elements: int, threads: int) -> int:
     return min(-(-elements // threads), 2 if SIMULATOR else 1 << 12)
 
 
-def empty(like: Any, size: int) -> Any:
-    """Return an uninitialised flat array of `size` elements, on the device and with the dtype of `like`."""
+def empty(like: Any, size: int, dtype: Any = None) -> Any:
+    """Return an uninitialised flat array of `size` elements, on the device and by default with `like`'s dtype."""
+    dtype = like.dtype if dtype is None else dtype
     if SIMULATOR:
-        return np.empty(size, like.dtype)
+        return np.empty(size, dtype)
     import cupy
 
-    return cupy.empty(size, like.dtype)
+    return cupy.empty(size, dtype)
 
 
 def _register_tile_model(rows, columns, depth, row_pitch, column_pitch):
@@ -273,6 +275,36 @@ def register_tile(
     """
     make = _register_tile_model if SIMULATOR else _register_tile_intrinsic
     return make(rows, columns, depth, row_pitch, column_pitch)
+
+
+def _atomic_max_model(elements, index, value):
+    """Let a value replace a smaller element, one thread at a time."""
+    with _turn:
+        elements[index] = max(elements[index], value)
+
+
+_turn = threading.Lock()
+
+
+def _atomic_max_intrinsic() -> Any:
+    """Return `atomic_max(pointer, index, value)` for int32; the order of the calls makes no difference."""
+    from numba.cuda.extending import intrinsic
+
+    def emit(context, builder, signature, arguments):
+        pointer, index, value = arguments
+        return builder.atomic_rmw("max", builder.gep(pointer, [index]), value, "monotonic")
+
+    @intrinsic
+    def atomic_max(typing_context, pointer, index, value):
+        return cuda.types.int32(pointer, cuda.types.int64, cuda.types.int32), emit
+
+    return atomic_max
+
+
+@functools.cache
+def atomic_max() -> Any:
+    """Make the device function `atomic_max(pointer, index, value)`."""
+    return _atomic_max_model if SIMULATOR else _atomic_max_intrinsic()
 
 
 def device(function: Callable[..., Any]) -> Any:

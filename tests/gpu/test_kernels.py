@@ -8,6 +8,7 @@ from nbtorch.kernels.cuda import conv as cuda_conv
 from nbtorch.kernels.cuda import elementwise as cuda_elementwise
 from nbtorch.kernels.cuda import pool as cuda_pool
 from nbtorch.kernels.cuda import target
+from nbtorch.kernels.cuda import unpool as cuda_unpool
 
 REASON = "the simulator stands in for the GPU" if target.is_simulator() else target.why_unavailable()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
@@ -103,7 +104,7 @@ def test_max_pool(name, dtype, cupy):
     cuda_pool.max_pool_forward(cupy.asarray(x), *window, device_output, device_indices)
     np.testing.assert_array_equal(cupy.asnumpy(device_output), output)
     np.testing.assert_array_equal(cupy.asnumpy(device_indices), indices)
-    np.testing.assert_array_equal(on_device(cupy, cuda_pool.max_pool_gather, output, x, indices), output)
+    np.testing.assert_array_equal(on_device(cupy, cuda_unpool.max_unpool_backward, output, x, indices), output)
     if x.dtype.kind == "f":
         expected = np.empty_like(x)
         pool.max_pool_backward(output, indices, *window, expected)

@@ -35,7 +35,7 @@ def max_pool_backward(grad_output, indices, kernel_size, stride, padding, dilati
             grad_input[n, c].reshape(-1)[index] += grad_output[(n, c, *out_position)]
 
 
-def max_pool_gather(input, indices, output):
+def max_unpool_backward(input, indices, output):
     planes = input.reshape(*input.shape[:2], -1)
     for place in np.ndindex(*output.shape):
         output[place] = planes[place[0], place[1], indices[place]] if indices[place] >= 0 else 0

@@ -17,9 +17,14 @@ from nbtorch.kernels.cuda import target
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = ["conv", "pool", "elementwise", "norm", "softmax"]
+POOLINGS = ["pool", "avg_pool", "adaptive_pool", "lp_pool", "fractional_pool", "unpool", "pad"]
+FAMILIES = ["conv", *POOLINGS, "elementwise", "norm", "softmax"]
 ARCHITECTURES = [(7, 5), (8, 0), (9, 0)]
-DTYPES = {"conv": ["float32", "float64"], "pool": ["float32", "float64", "int64", "uint8"]}
+DTYPES = {
+    "conv": ["float32", "float64"],
+    "pool": ["float32", "float64", "int64"],
+    "pad": ["float32", "float64", "uint8", "uint16"],
+}
 
 
 def find_ptxas():

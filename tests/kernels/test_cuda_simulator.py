@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import plain_kernels as plain
 import pytest
-from nbtorch.kernels.cuda import conv, elementwise, pool, target
+from nbtorch.kernels.cuda import conv, elementwise, pool, target, unpool
 
 inside = pytest.mark.skipif(not target.is_simulator(), reason="runs in a process of its own, in the simulator")
 
@@ -152,10 +152,10 @@ def test_max_pool(name, dtype):
         x.reshape(-1)[::5] = np.nan
         x.reshape(-1)[1::7] = -np.inf
     found = []
-    for family in (pool, plain):
+    for family, gathering in ((pool, unpool), (plain, plain)):
         output, indices = np.full((*shape[:2], *size), 77, dtype), np.full((*shape[:2], *size), 77)
         family.max_pool_forward(x, *window, output, indices)
-        (gathered,) = results([family.max_pool_gather], indices.shape, dtype, x, indices)
+        (gathered,) = results([gathering.max_unpool_backward], indices.shape, dtype, x, indices)
         grad = np.arange(output.size, dtype=dtype).reshape(output.shape)
         (grad_input,) = results([family.max_pool_backward], shape, dtype, grad, indices, *window)
         found.append((output, indices, gathered, grad_input))
@@ -169,7 +169,7 @@ def test_empty_pools():
     window = (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1)
     pool.max_pool_forward(x, *window, output, indices)
     pool.max_pool_backward(output, indices, *window, x)
-    pool.max_pool_gather(x, indices, output)
+    unpool.max_unpool_backward(x, indices, output)
 
 
 @inside
@@ -190,7 +190,7 @@ def test_relu(shape):
 def test_a_stray_index_is_an_error():
     x, output = np.zeros((1, 1, 1, 1, 4)), np.zeros((1, 1, 1, 1, 1))
     with pytest.raises(IndexError, match="index 9 lies outside of an array of 4 elements"):
-        pool.max_pool_gather(x, np.full(output.shape, 9), output)
+        unpool.max_unpool_backward(x, np.full(output.shape, 9), output)
 
 
 def test_division_by_multiplication():
