@@ -853,6 +853,7 @@ def _install_operators() -> None:
         in_place = f"{operation.__name__}_"
         install_in_place(in_place, operation)
         _operator(f"__i{name}__", getattr(Tensor, in_place))
+    _operator("__rdiv__", div, Div, arrays=True)  # what `__rtruediv__` was called in Python 2
     for name, operation in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
         _operator(f"__{name}__", operation, arrays=name in ("eq", "ne"))
         _install_in_place_test(f"{name}_", operation)

@@ -269,7 +269,7 @@ nextafter = _declare_pair(
     "nextafter",
     "Return the floating-point number next to one element, towards the other.",
     lambda xp, a, b: xp.nextafter(a, b),
-    lambda grad, a, b: (grad * 0, grad * 0),
+    lambda grad, a, b: (grad.masked_fill(a == b, 0), grad * 0),
     _require_floating,
 )
 gcd = _declare_pair(

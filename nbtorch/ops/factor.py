@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .. import dtypes
 from ..autograd.graph import Node
 from ..device import array_module
 from ..tensor import Tensor, method
+from .arithmetic import Fill, add
 from .linalg import LinAlgError, is_vector, require_matrices, solve, solve_triangular
 from .operands import not_implemented, require_same_device, require_tensor
 from .reduction import return_type
@@ -298,7 +300,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
         check_errors: raise where D has a zero.
     """
     _require_factorable("linalg.ldl_factor_ex", A, True)
-    stack = A.detach().cpu()._array.reshape(-1, *A.shape[-2:])
+    stack = A.detach().cpu()._array.reshape(math.prod(A.shape[:-2]), *A.shape[-2:])
     factored = [_symmetric_pivots(np.tril(matrix)) for matrix in stack]
     where = A.detach()
     packed = where._like_array(np.array([f[0] for f in factored]).reshape(A.shape))
@@ -329,8 +331,8 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
         raise RuntimeError(f"linalg.ldl_solve: Incompatible shapes of LD and B: {list(LD.shape)} and {list(B.shape)}")
     batch = np.broadcast_shapes(LD.shape[:-2], B.shape[:-2])
     n, width = B.shape[-2:]
-    factors = np.broadcast_to(LD.detach().cpu()._array, (*batch, n, n)).reshape(-1, n, n)
-    signs = np.broadcast_to(pivots.detach().cpu()._array, (*batch, n)).reshape(-1, n)
+    factors = np.broadcast_to(LD.detach().cpu()._array, (*batch, n, n)).reshape(math.prod(batch), n, n)
+    signs = np.broadcast_to(pivots.detach().cpu()._array, (*batch, n)).reshape(math.prod(batch), n)
     systems = np.array([_symmetric_of(f, p) for f, p in zip(factors, signs, strict=True)]).reshape(*batch, n, n)
     return solve(LD.detach()._like_array(systems), B.expand(*batch, n, width))
 
@@ -371,11 +373,6 @@ def _reflected(operation: str, packed: Tensor, tau: Tensor, other: Tensor, adjoi
     if tau.dtype is not packed.dtype:
         raise RuntimeError(f"{operation}: tau dtype {tau.dtype} does not match input dtype {packed.dtype}")
     count = tau.shape[-1]
-    if packed.shape[-2] < packed.shape[-1] or count > packed.shape[-1]:
-        raise RuntimeError(
-            f"{operation}: input must have no more columns than rows and no fewer than tau elements, got"
-            f" {list(packed.shape)} and {list(tau.shape)}"
-        )
     vectors = packed.tril(-1) + packed._like_array(np.eye(*packed.shape[-2:]))
     for k in range(count) if adjoint else reversed(range(count)):
         v = vectors[..., :, k : k + 1]
@@ -391,7 +388,13 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
         tau: the factors, (…, k) with k <= n.
     """
     _require_factorable("linalg.householder_product", input, name="input")
-    eye = input._like_array(np.eye(*input.shape[-2:])).expand(input.shape)
+    require_tensor("linalg.householder_product", "tau", tau)
+    if input.shape[-2] < input.shape[-1] or tau.shape[-1] > input.shape[-1]:
+        raise RuntimeError(
+            "linalg.householder_product: input must have no more columns than rows and no fewer than tau elements, got"
+            f" {list(input.shape)} and {list(tau.shape)}"
+        )
+    eye = add(Fill(0)(input), input._like_array(np.eye(*input.shape[-2:])))
     return _reflected("linalg.householder_product", input, tau, eye, False)
 
 
@@ -417,6 +420,12 @@ def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, tran
         raise RuntimeError(
             f"torch.ormqr: other.shape[{-2 if left else -1}] must be equal to input.shape[-2], got"
             f" {list(input3.shape)} and {list(input.shape)}"
+        )
+    require_tensor("ormqr", "input2", input2)
+    if input2.shape[-1] != min(input3.shape[-2 if left else -1], input.shape[-1]):
+        raise RuntimeError(
+            f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{-2 if left else -1}], input.shape[-1]), got"
+            f" {list(input2.shape)} for {list(input3.shape)} and {list(input.shape)}"
         )
     if left:
         return _reflected("ormqr", input, input2, input3, transpose)

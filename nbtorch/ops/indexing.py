@@ -370,9 +370,11 @@ class Gather(Node):
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Return `out[i][j] = input[index[i][j]][j]` (for `dim` 0): an element for each entry of `index`."""
     require_tensor("gather", "index", index)
+    axis = normalize_dim(dim, input.ndim)
+    if index.numel() == 0:  # of any type and any shape
+        return Gather(0, index._xp.zeros(0, np.int64))(input.reshape(-1)).reshape(index.shape)
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
-    axis = normalize_dim(dim, input.ndim)
     if max(index.ndim, 1) != max(input.ndim, 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if input.ndim == 0:

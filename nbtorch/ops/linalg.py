@@ -307,18 +307,57 @@ def _old_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     return cholesky(input, upper=upper)
 
 
+class CholeskySolve(Node):
+    """X with L Lᴴ X = B (or Uᴴ U X = B); the gradient by the factor fills both triangles, as PyTorch's."""
+
+    name = "CholeskySolveBackward0"
+    saves_inputs = (1,)
+    saves_outputs = (0,)
+
+    def __init__(self, upper: bool) -> None:
+        self.upper = upper
+
+    def forward(self, b: Any, factor: Any) -> Any:
+        self.shapes = b.shape, factor.shape
+        xp = array_module(self.where)
+        lower = xp.tril(xp.conj(factor.swapaxes(-1, -2)) if self.upper else factor)
+        upper = xp.conj(lower.swapaxes(-1, -2))
+        if (xp.diagonal(lower, 0, -2, -1) == 0).any():
+            return _substituted(xp, upper, _substituted(xp, lower, b, False), True)
+        return xp.linalg.solve(upper, xp.linalg.solve(lower, b))
+
+    def backward(self, grad: Tensor) -> Any:
+        factor, x = self.saved_tensors
+        to_b = CholeskySolve(self.upper)(grad, factor)
+        to_factor = None
+        if self.needs_input_grad[1]:
+            both = to_b @ x.mH
+            both = both + both.mH
+            to_factor = -(factor @ both if self.upper else both @ factor).sum_to_size(self.shapes[1])
+        return to_b.sum_to_size(self.shapes[0]) if self.needs_input_grad[0] else None, to_factor
+
+
+class CholeskyInverse(CholeskySolve):
+    """The inverse of A, as the solution for the identity."""
+
+    name = "CholeskyInverseBackward0"
+
+
 @method
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """Return the X with `A @ X = input`, given A's Cholesky factor."""
-    factor = L.mH if upper else L
-    return solve_triangular(factor.mH, solve_triangular(factor, input, upper=False), upper=True)
+    require_matrices("cholesky_solve", L, True, "L")
+    require_matrices("cholesky_solve", input, name="input")
+    if input.shape[-2] != L.shape[-1]:
+        raise RuntimeError(f"cholesky_solve: Incompatible matrix sizes: {list(L.shape)} and {list(input.shape)}")
+    return CholeskySolve(upper)(input, L)
 
 
 @method
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """Return the inverse of A, given its Cholesky factor."""
     eye = to_dtype(L._wrap_like(L._xp.eye(L.shape[-1], dtype=bool)), L.dtype)
-    return cholesky_solve(eye.expand(L.shape), L, upper)
+    return CholeskyInverse(upper)(eye.expand(L.shape), L)
 
 
 class Qr(Node):
@@ -668,11 +707,13 @@ class Pinv(Node):
     saves_inputs = (0,)
     saves_outputs = (0,)
 
-    def __init__(self, cutoff: Any) -> None:
-        self.cutoff = cutoff
+    def __init__(self, cutoff: Any, hermitian: bool = False) -> None:
+        self.cutoff, self.hermitian = cutoff, hermitian
 
     def forward(self, a: Any) -> Any:
         xp = array_module(self.where)
+        if self.hermitian:
+            a = xp.tril(a) + xp.conj(xp.tril(a, -1).swapaxes(-1, -2))
         message = "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
         u, s, vh = _computed(xp.linalg.svd, message, a, full_matrices=False)
         keep = s > self.cutoff(xp, s)
@@ -722,9 +763,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
         hermitian: whether the matrices are symmetric; then only their lower triangle is read.
     """
     require_matrices("linalg.pinv", A, hermitian)
-    if hermitian:
-        A = tril(A) + tril(A, -1).mH
-    return Pinv(_cutoff(A._array.shape, atol, rtol))(A)
+    return Pinv(_cutoff(A._array.shape, atol, rtol), hermitian)(A)
 
 
 @method
@@ -772,8 +811,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     solution = matmul(pinv(A, atol=0.0, rtol=relative), right)
     s = svdvals(A.detach())
     ranks = matrix_rank(A, atol=0.0, rtol=relative)
-    residuals = A.new_empty((0,))
-    if m > n and driver != "gelsy" and bool((ranks._array == n).all()):
+    residuals = solution.reshape(-1)[:0]
+    if m > n and driver not in (None, "gelsy") and bool((ranks._array == n).all()):
         difference = matmul(A, solution) - right
         residuals = (difference * difference.conj()).real.sum(-2)
     if driver == "gels":

@@ -200,6 +200,8 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
             f"addmm: expected input of shape {tuple(input.shape)} to be expandable to the product's"
             f" {tuple(product.shape)}"
         )
+    if product.dtype.category < 2:
+        beta, alpha = int(beta), int(alpha)
     node = Add()
     node.name = "AddmmBackward0"
     a, b = operands("addmm", input if beta == 1 else mul(input, beta), product if alpha == 1 else mul(product, alpha))
@@ -209,6 +211,11 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 @method
 def __matmul__(self: Tensor, other: Any) -> Any:
     return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+
+@method
+def __rmatmul__(self: Tensor, other: Any) -> Any:
+    return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
 
 
 class Linear(Node):

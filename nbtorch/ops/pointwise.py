@@ -301,12 +301,15 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
                 f"clamp(): arguments 'min' and 'max' must be Tensor or a number, not {type(bound).__name__}"
             )
     input = to_dtype(input, common)
-    require_number("clamp", input)
+    if len(bounds) == 2 or not isinstance(bounds[0], Tensor):
+        require_number("clamp", input)
     refuse_complex("clamp", input)
     if not any(isinstance(bound, Tensor) for bound in bounds):
         return Clamp(min, max)(input)
     lowest, highest = -math.inf, math.inf
-    if not common.is_floating_point:
+    if common is dtypes.bool:
+        lowest, highest = False, True
+    elif not common.is_floating_point:
         limits = iinfo(common)
         lowest, highest = limits.min, limits.max
     return ClampTensor()(input, _as_bound(input, min, lowest), _as_bound(input, max, highest))

@@ -17,11 +17,11 @@ from .shape import broadcast_tensors
 
 def _fused(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """Return `beta * input + alpha * product`; with `beta` 0 what is in `input`, NaN included, does not count."""
+    if product.dtype.category < 2:
+        beta, alpha = int(beta), int(alpha)
     scaled = product if alpha == 1 else mul(product, alpha)
     if beta == 0:
         return add(Fill(0)(input), scaled)
-    if not input.is_floating_point():
-        beta = int(beta)
     return add(input if beta == 1 else mul(input, beta), scaled)
 
 
@@ -73,6 +73,13 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
             raise RuntimeError(f"addr: Expected 1-D argument vec{position}, but got {vector.ndim}-D")
     product = outer(vec1, vec2)
     _require_expandable("addr", input.to(product.dtype), product)
+    for name, factor in (("beta", beta), ("alpha", alpha)):
+        if isinstance(factor, float) and product.dtype.category < 2:
+            raise RuntimeError(
+                f"addr: For integral input tensors, argument {name} must not be a floating point number, got {factor}"
+            )
+    if product.dtype is dtypes.bool and input.dtype is dtypes.bool:
+        beta, alpha = bool(beta), bool(alpha)
     return _fused(input, product, beta, alpha)
 
 
@@ -266,7 +273,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
         return matrix_power(input.inverse(), -n)
     if n == 0:
         eye = input._xp.eye(input.shape[-1], dtype=input._array.dtype)
-        return input._wrap_like(input._xp.broadcast_to(eye, input._array.shape).copy())
+        return add(Fill(0)(input), input._wrap_like(eye))
     result, square = None, input
     while n:
         if n & 1:

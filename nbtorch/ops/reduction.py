@@ -126,7 +126,7 @@ def sum_to_size(self: Tensor, *extents: Any, size: Any = None) -> Tensor:
     target = sizes(named(extents, size))
     shape = self._array.shape
     if shape == target:
-        return self
+        return self if target else summable(self, None)
     try:
         fits = broadcast_shape("sum_to_size", target, shape) == shape
     except RuntimeError:

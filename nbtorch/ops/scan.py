@@ -321,6 +321,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     if input.dtype in (dtypes.uint8, dtypes.bool):
         raise RuntimeError(f"torch.gradient does not support {input.dtype} input.")
     dims = normalize_dims(dim, input.ndim)
+    spacing = 1 if spacing is None else spacing
     several = isinstance(spacing, (tuple, list))
     steps = list(spacing) if several else [spacing] * len(dims)
     if len(steps) != len(dims):
@@ -367,12 +368,11 @@ def _slope(y: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
 def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Return the powers 0 to N - 1 of the elements of vectors: (…, n) gives (…, n, N), with N = n by default."""
     require_tensor("linalg.vander", "x", x)
-    if x.ndim == 0:
-        raise RuntimeError("linalg.vander: input has to be at least 1-dimensional, got a 0-d tensor")
     if x.dtype in (dtypes.bool, dtypes.float16):
         raise RuntimeError(
             f"linalg.vander supports floating point, complex, and integer tensors, but got {x.dtype.title}"
         )
+    x = x.reshape(1) if x.ndim == 0 else x
     count = x.shape[-1] if N is None else N
     if count <= 1:
         raise RuntimeError(f"N must be greater than 1, got {count}")

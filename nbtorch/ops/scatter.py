@@ -500,7 +500,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     return gather(
         input.expand(*shape[:axis], own[axis], *shape[axis:]),
         axis,
-        indices.expand(*shape[:axis], wanted[axis], *shape[axis:]),
+        indices.expand(*shape[:axis], wanted[axis], *shape[axis:]) % max(own[axis], 1),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Size, Tensor, method, normalize_dim
 from .arithmetic import install_in_place
-from .operands import broadcast_shape, not_implemented, refuse_complex, require_same_device, require_tensor, to_dtype
+from .operands import broadcast_shape, not_implemented, refuse_complex, require_same_device, require_tensor
 from .reduction import MeanAlong, Std, Var, amax, amin, deviations, norm, return_type, sum
 
 aminmax_result = return_type("aminmax", "min", "max")
@@ -174,7 +174,7 @@ def cov(
     divisor = count - correction
     divisor = divisor.clamp(min=0) if isinstance(divisor, Tensor) else builtins.max(divisor, 0)
     result = scaled @ centred.conj().mT / divisor
-    return result.squeeze() if input.ndim < 2 else result
+    return result.squeeze()
 
 
 def _observation_weights(rows: Tensor, fweights: Tensor | None, aweights: Tensor | None) -> Tensor | None:
@@ -190,7 +190,7 @@ def _observation_weights(rows: Tensor, fweights: Tensor | None, aweights: Tensor
             )
         if (given._array < 0).any():
             raise RuntimeError(f"cov(): {name} cannot be negative")
-        weights = to_dtype(given, rows.dtype) if weights is None else weights * given
+        weights = given if weights is None else weights * given
     return weights
 
 
