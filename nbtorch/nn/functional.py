@@ -9,7 +9,6 @@ from nbtorch.kernels import geometry
 
 from .. import dtypes
 from ..autograd.grad_mode import no_grad
-from ..creation import full_like
 from ..ops import activation, arithmetic, loss, matmul
 from ..ops.conv import convolution
 from ..ops.embedding import Embedding
