@@ -20,7 +20,7 @@ def test_the_table_of_cases_in_the_simulator():
         cwd=tests.parents[2],
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 400
