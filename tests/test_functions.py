@@ -243,3 +243,54 @@ def _gradient(t, function, data):
 @pytest.mark.parametrize("name", CORNERS)
 def test_corner(name):
     assert_same(CORNERS[name])
+
+
+EDGES = {
+    "gather of nothing": lambda t: t.arange(3.0, requires_grad=True).gather(0, t.empty(2, 0)),
+    "take_along_dim from the end": lambda t: t.take_along_dim(t.arange(3.0), t.tensor([-1, 0, -3]), 0),
+    "gradient of defaults": lambda t: t.gradient(t.arange(4.0) ** 2, spacing=None, dim=None),
+    "clamp_min of booleans": lambda t: t.tensor([True, False]).clamp_min(t.tensor([False, True])),
+    "addmv of integers": lambda t: t.addmv(t.ones(2).long(), t.ones(2, 3).long(), t.arange(3), beta=1.6, alpha=2.4),
+    "addr of booleans": lambda t: t.addr(t.eye(2).bool(), t.ones(2).bool(), t.zeros(2).bool(), beta=3, alpha=2),
+    "addr of integers": lambda t: t.addr(t.arange(2), t.arange(2), t.arange(2), beta=0.5),
+    "cov of one variable": lambda t: t.cov(t.tensor([[1.0, 4.0]])),
+    "cov of weighted integers": lambda t: t.cov(t.tensor([[1, 4], [2, 0]]), aweights=t.tensor([0.25, 0.5])),
+    "sum_to_size": lambda t: t.tensor(True).sum_to_size(()),
+    "vander of a number": lambda t: t.linalg.vander(t.tensor(2.0), N=3),
+    "power of zero": lambda t: t.eye(2, requires_grad=True).matrix_power(0),
+    "ldl of nothing": lambda t: t.linalg.ldl_factor(t.ones(0, 0)),
+    "lstsq": lambda t: t.linalg.lstsq(t.eye(3, 2).requires_grad_(), t.ones(3, 1)),
+    "__rdiv__": lambda t: t.tensor(2.0).__rdiv__(3.0),
+    "__rmatmul__": lambda t: t.ones(2, 2).__rmatmul__(t.arange(4.0).reshape(2, 2)),
+    "eq of a number": lambda t: t.eq(2, t.ones(2)),
+    "isclose tolerance": lambda t: t.isclose(t.ones(2), t.ones(2), rtol=-1.0),
+    "roll of a number": lambda t: t.tensor(1.0).roll(0, 0),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_functions_at_the_edges_of_their_arguments(name):
+    assert_same(EDGES[name])
+
+
+def _gradient(t, function, *arrays):
+    inputs = [t.tensor(a, dtype=t.float64, requires_grad=True) for a in arrays]
+    weights = t.arange(1.0, 5.0, dtype=t.float64).reshape(2, 2)
+    return t.autograd.grad((function(*inputs) * weights).sum(), inputs)
+
+
+FACTOR, SYMMETRIC = [[2.0, 0.0], [1.0, 3.0]], [[2.0, 1.0], [1.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda t: _gradient(t, t.cholesky_inverse, FACTOR),
+        lambda t: _gradient(t, t.cholesky_solve, SYMMETRIC, FACTOR),
+        lambda t: _gradient(t, lambda a: t.linalg.pinv(a, hermitian=True), SYMMETRIC),
+        lambda t: _gradient(t, t.nextafter, SYMMETRIC, FACTOR),
+    ],
+    ids=["cholesky_inverse", "cholesky_solve", "pinv", "nextafter"],
+)
+def test_gradients_by_parts_that_are_not_read(program):
+    assert_same(program)

@@ -471,6 +471,7 @@ def neg(input: Tensor) -> Tensor:
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return `other - alpha * input`."""
+    require_tensor("rsub", "input", input)
     return sub(other, input, alpha=alpha)
 
 
@@ -494,6 +495,7 @@ def _comparison(name: str, ufunc: str, doc: str, numbers: bool = True, ordering:
     def compare(input: Any, other: Any) -> Tensor:
         if not numbers:
             _require_two_tensors(name, input, other)
+        require_tensor(name, "input", input)
         a, b = operands(name, input, other)
         if ordering:
             refuse_complex(name, a)
@@ -584,6 +586,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     _require_two_tensors("isclose", input, other)
     if input.dtype is not other.dtype:
         raise RuntimeError(f"isclose: {input.dtype} did not match {other.dtype}")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {tolerance}")
     return input._wrap_like(input._xp.isclose(input._array, other._array, rtol, atol, equal_nan))
 
 

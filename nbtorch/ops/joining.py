@@ -181,6 +181,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     steps = sizes((shifts,))
     if not steps:
         raise RuntimeError("`shifts` required")
+    if input.ndim == 0 and dims not in (None, (), []):
+        raise IndexError(f"roll: Dimension specified as {dims} but tensor has no dimensions")
     axes = (
         None
         if dims is None or dims == () or dims == []
