@@ -403,6 +403,21 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return arithmetic.eq(tensor.unsqueeze(-1), classes).long()
 
 
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """Return the input divided by its norms along a dimension.
+
+    Args:
+        input: any shape.
+        p: the order of the norm.
+        dim: a dimension, or several.
+        eps: the least norm that is divided by.
+        out: where to write the result.
+    """
+    require_tensor("normalize", "input", input)
+    result = input / input.norm(p, dim, True).clamp_min(eps)
+    return result if out is None else out.copy_(result)
+
+
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Return the cosines of the angles between vectors along a dimension.
 
