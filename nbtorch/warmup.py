@@ -189,8 +189,13 @@ def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
 
 def _conv(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    """Yield convolutions of few channels, the general way, and on large planes also of many: other algorithms."""
+    for channels in (1,) if size == SIZES[0] else (4, 32):
+        yield from _conv_of(channels, dtype, where, size)
+
+
+def _conv_of(channels: int, dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     kernels = kernels_for(where, "conv")
-    channels = max(1, size // 32)
     shape = (1, channels, 1, size, size)
     options = (1, 1, 1), (0, 1, 1), (1, 1, 1), 1
 
