@@ -335,8 +335,14 @@ def conv_forward(input, weight, bias, stride, padding, dilation, groups, output)
         return
     convolution, input, output = _convolution(input, output, weight.shape[2:], stride, padding, dilation, groups)
     workers = _workers(2.0 * output.size * weight[0].size)
-    if choose(convolution) is Algorithm.WINOGRAD:
-        from . import winograd  # compiled and loaded by those who need it
+    algorithm = choose(convolution)
+    if algorithm is Algorithm.DEPTHWISE:
+        from . import depthwise  # modules of vector code are loaded, and compiled, when a shape needs them
+
+        depthwise.convolve(depthwise.plan_forward(convolution, input.dtype), input, weight, bias, output, workers)
+        return
+    if algorithm is Algorithm.WINOGRAD:
+        from . import winograd
 
         if winograd.convolve(convolution, input, weight, False, bias, output, workers):
             return
@@ -363,7 +369,14 @@ def conv_grad_input(grad_output, weight, bias, stride, padding, dilation, groups
         grad_input, grad_output, weight.shape[2:], stride, padding, dilation, groups
     )
     workers = _workers(2.0 * grad_output.size * weight[:1].size)
-    if choose(convolution, grad_input=True) is Algorithm.WINOGRAD:
+    algorithm = choose(convolution, grad_input=True)
+    if algorithm is Algorithm.DEPTHWISE:
+        from . import depthwise
+
+        plan = depthwise.plan_grad_input(convolution, grad_output.dtype)
+        depthwise.convolve(plan, grad_output, weight, bias, grad_input, workers)
+        return
+    if algorithm is Algorithm.WINOGRAD:
         from . import winograd
 
         if winograd.convolve(convolution, grad_output, weight, True, bias, grad_input, workers):
@@ -513,7 +526,14 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
     )
     dtype, total = input.dtype, grad_weight.reshape(-1)
     workers = _workers(2.0 * grad_output.size * grad_weight[0].size)
-    if choose_grad_weight(convolution) is Algorithm.WEIGHT_GEMM:
+    algorithm = choose_grad_weight(convolution)
+    if algorithm is Algorithm.DEPTHWISE:
+        from . import depthwise
+
+        plan = depthwise.plan_forward(convolution, dtype)
+        depthwise.grad_weight(plan, input, grad_output, grad_weight, workers)
+        return
+    if algorithm is Algorithm.WEIGHT_GEMM:
         from . import weight_gemm
 
         weight_gemm.grad_weight(convolution, grad_output, input, grad_weight, workers)

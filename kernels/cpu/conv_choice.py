@@ -17,6 +17,8 @@ class Algorithm(Enum):
 
     OFFSET_GEMM = "conv.py"
     """The general way: every option, both types."""
+    DEPTHWISE = "depthwise.py"
+    """One input channel per group: a direct sum over taps at the speed of memory."""
     WEIGHT_GEMM = "weight_gemm.py"
     """The gradient of a weight with many channels: positions are summed in registers."""
     WINOGRAD = "winograd.py"
@@ -59,6 +61,12 @@ def _winograd_pays(convolution: Convolution, target_shape: tuple[int, ...]) -> b
     return transforms + WINOGRAD_PRODUCT * tiles * kernels < 9 * images * prod(target_shape[2:]) * kernels
 
 
+def _is_depthwise(convolution: Convolution) -> bool:
+    """Tell whether every group has one input channel, and fewer output channels than a GEMM block has rows."""
+    channels, rows = convolution.input_shape[1], convolution.output_shape[1]
+    return channels == convolution.groups > 1 and rows < 4 * channels
+
+
 def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | None = None) -> Algorithm:
     """Return the algorithm for the forward pass of a convolution, or for the gradient of its input.
 
@@ -69,6 +77,10 @@ def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | 
     """
     allowed = winograd_allowed() if winograd is None else winograd
     target = convolution.input_shape if grad_input else convolution.output_shape
+    if _is_depthwise(convolution):
+        # the scattered source of a gradient is written element by element, for which its rows must have gaps
+        scattered = grad_input and convolution.stride != (1, 1, 1)
+        return Algorithm.OFFSET_GEMM if scattered and convolution.stride[2] == 1 else Algorithm.DEPTHWISE
     if allowed and _winograd_fits(convolution) and _winograd_pays(convolution, target):
         return Algorithm.WINOGRAD
     return Algorithm.OFFSET_GEMM
@@ -76,5 +88,7 @@ def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | 
 
 def choose_grad_weight(convolution: Convolution) -> Algorithm:
     """Return the algorithm for the gradient of the weight."""
+    if _is_depthwise(convolution):
+        return Algorithm.DEPTHWISE
     channels = convolution.input_shape[1] // convolution.groups
     return Algorithm.WEIGHT_GEMM if channels >= 8 else Algorithm.OFFSET_GEMM

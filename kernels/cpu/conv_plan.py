@@ -246,7 +246,7 @@ def _segmentation(box: Sequence[int], pitches: Sequence[int], lanes: int) -> tup
     return best[1:]
 
 
-def _lay_out(problem: Problem, box: Sequence[int], channel_block: int, row_block: int, chunks: int = 1) -> Gather:
+def lay_out(problem: Problem, box: Sequence[int], channel_block: int, row_block: int, chunks: int = 1) -> Gather:
     """Lay a problem out in boxes of (images, planes, rows, columns)."""
     simd = host_simd()
     lanes = simd.vector_bytes // problem.itemsize
@@ -301,7 +301,7 @@ def _lay_out(problem: Problem, box: Sequence[int], channel_block: int, row_block
     )
 
 
-def _terms(problem: Problem, gather: Gather) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def terms_of(problem: Problem, gather: Gather) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the residues in use, the offsets of the terms of a channel block, and the taps' places in a kernel."""
     axes = (gather.depth, gather.height, gather.width)
     pitches = (gather.plane_pitch, gather.row_pitch, 1)
@@ -324,7 +324,7 @@ def _terms(problem: Problem, gather: Gather) -> tuple[np.ndarray, np.ndarray, np
     return residues, (channels + taps).reshape(-1), kernel_taps
 
 
-def _segment_starts(gather: Gather) -> np.ndarray:
+def segment_starts(gather: Gather) -> np.ndarray:
     """Return where the segments of a box begin in the packed source."""
     counts = (gather.box_images, gather.depth.box, gather.height.box)
     pitches = (gather.image_pitch, gather.plane_pitch, gather.row_pitch)
@@ -340,8 +340,8 @@ def _segment_starts(gather: Gather) -> np.ndarray:
 
 def _plan(problem: Problem, gather: Gather, tasks: int, workers: int, scratch: int) -> Plan:
     """Put a plan together."""
-    residues, offsets, kernel_taps = _terms(problem, gather)
-    numbers, segments = numbers_of(gather), _segment_starts(gather)
+    residues, offsets, kernel_taps = terms_of(problem, gather)
+    numbers, segments = numbers_of(gather), segment_starts(gather)
     return Plan(gather, numbers, residues, offsets, segments, kernel_taps, tasks, min(workers, tasks), scratch)
 
 
@@ -391,7 +391,7 @@ def _fit(problem: Problem, channel_block: int, row_block: int, rows: int) -> lis
     """Return the box of a problem that fits into scratch memory beside `rows` rows of V."""
 
     def fits(box: Sequence[int]) -> bool:
-        gather = _lay_out(problem, box, channel_block, row_block)
+        gather = lay_out(problem, box, channel_block, row_block)
         elements = gather.x_size + rows * gather.v_pitch
         return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= SCRATCH_BYTES
 
@@ -407,13 +407,13 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
     rows = min(problem.rows, task_panels * simd.rows)
     row_ranges = ceil_div(panels, task_panels)
     layouts = [(layout, _fit(layout, channel_block, task_panels, rows)) for layout in problem.layouts]
-    problem, box = min(layouts, key=lambda pair: _cost(_lay_out(*pair, channel_block, task_panels), row_ranges))
+    problem, box = min(layouts, key=lambda pair: _cost(lay_out(*pair, channel_block, task_panels), row_ranges))
     if workers > 1:
         image, *rest = box
         counts = (problem.images, panels, *problem.counts[1:])
         image, task_panels, *rest = share_out(counts, [image, task_panels, *rest], problem.groups, workers)
         box = [image, *rest]
-    gather = _lay_out(problem, box, channel_block, task_panels)
+    gather = lay_out(problem, box, channel_block, task_panels)
     tasks = problem.groups * ceil_div(panels, task_panels) * gather.boxes
     scratch = odd_lines(gather.x_size + (rows + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, tasks, workers, scratch)
@@ -430,7 +430,7 @@ def _plan_dots(problem: Problem, workers: int) -> Plan:
     box = share_out(problem.counts, box, pieces, GRAD_WEIGHT_SHARES)
     boxes = box_count(problem.counts, box)
     chunks = ceil_div(boxes, ceil_div(boxes, min(boxes, ceil_div(GRAD_WEIGHT_TASKS, pieces))))
-    gather = _lay_out(problem, box, channel_block, row_block, chunks)
+    gather = lay_out(problem, box, channel_block, row_block, chunks)
     scratch = odd_lines(gather.x_size + (row_block + 1) * gather.v_pitch, problem.itemsize)
     return _plan(problem, gather, chunks * pieces, workers, scratch)
 

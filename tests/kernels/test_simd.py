@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from llvmlite import binding, ir
-from nbtorch.kernels.cpu import simd, winograd_simd
+from nbtorch.kernels.cpu import depthwise_simd, simd, winograd_simd
 from nbtorch.kernels.jit import njit
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -185,6 +185,14 @@ def test_movers_compile_for_every_target(kind):
     for define in (simd.define_pack_plane, simd.define_write_plane, simd.define_transpose):
         assert "ret" in assembly(triple, processor, define, DTYPES[0], lanes)
     assert "ret" in assembly(triple, processor, simd.define_pack_panel, DTYPES[0], simd.KINDS[kind].rows)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_direct_blocks_keep_their_sums_in_registers(kind):
+    triple, processor, pattern, _ = TARGETS[kind]
+    lanes = simd.KINDS[kind].lanes(DTYPES[0])
+    text = assembly(triple, processor, depthwise_simd.define_direct_block, DTYPES[0], lanes)
+    assert len(re.findall(pattern, text)) == depthwise_simd.VECTORS
 
 
 @pytest.mark.parametrize("kind", TARGETS)
