@@ -188,22 +188,30 @@ def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     yield pad.pad_backward, lambda: (image(), (0, 1, 1), 1, small())
 
 
+LAYERS = (
+    # channels, groups, and the extents for one thread and for several: each layer takes algorithms of its own
+    (4, 1, (4, 256)),
+    (32, 1, (8, 32)),
+    (8, 8, (8, 256)),
+)
+
+
 def _conv(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
-    """Yield convolutions of few channels, the general way, and on large planes also of many: other algorithms."""
-    for channels in (1,) if size == SIZES[0] else (4, 32):
-        yield from _conv_of(channels, dtype, where, size)
+    """Yield convolutions of few channels, of many, and depthwise ones; on a GPU only the first."""
+    for channels, groups, extents in LAYERS if where.type == "cpu" else LAYERS[:1]:
+        yield from _conv_of(channels, groups, extents[SIZES.index(size)], dtype, where)
 
 
-def _conv_of(channels: int, dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+def _conv_of(channels: int, groups: int, size: int, dtype: dtypes.dtype, where: Device) -> _Run:
     kernels = kernels_for(where, "conv")
     shape = (1, channels, 1, size, size)
-    options = (1, 1, 1), (0, 1, 1), (1, 1, 1), 1
+    options = (1, 1, 1), (0, 1, 1), (1, 1, 1), groups
 
     def image() -> Any:
         return _zeros(shape, dtype, where)
 
     def weight() -> Any:
-        return _zeros((channels, channels, 1, 3, 3), dtype, where)
+        return _zeros((channels, channels // groups, 1, 3, 3), dtype, where)
 
     def bias() -> Any:
         return _zeros((channels,), dtype, where)
