@@ -23,7 +23,10 @@ CHUNK = 1024
 """Columns that are pooled at a time, so that what is read and written once for each tap stays in the first cache."""
 
 LANES = 32
-"""A number of windows that fills the vectors of a loop, however often the compiler unrolls it; divides CHUNK."""
+"""A number of windows that fills the vectors of a loop, however often the compiler unrolls it; divides CHUNK.
+
+Loops over so few windows without room for more are left without vectors.
+"""
 
 FEW_COLUMNS = 4
 """In a shorter row, windows one by one are quicker than a loop along the row for every tap."""
@@ -117,7 +120,7 @@ def _forward_rows(x, window, lowest, begin, end, maxima, positions):
         middle = left, right
         if right - left < FEW_COLUMNS:
             middle = 0, 0
-        elif not _pool_inside(arrays, places, starts, taps, extents, window, left, right):
+        elif right - left <= LANES or not _pool_inside(arrays, places, starts, taps, extents, window, left, right):
             for first in range(left, right, CHUNK):
                 last = min(right, first + CHUNK)
                 _pool_chunk(arrays, places, starts, taps, extents, window, lowest, first, last, best, numbers)
@@ -246,8 +249,8 @@ def _pool_chunk(arrays, places, starts, ranges, extents, window, lowest, first, 
                     _begin(elements, here, sW, values[0])
                     offsets[0][:] = tap_number
                 else:
-                    if dW == 1 and sW <= 2:
-                        taps = min(3, kW - tap)
+                    if dW == 1 and sW <= 2 and tap + 3 <= kW:
+                        taps = 3
                     if new == 0:
                         _take((elements, values[0], offsets[0], values[1], offsets[1]), here, sW, taps, tap_number)
                     else:
@@ -269,23 +272,17 @@ def _begin(elements, start, stride, best):
 
 @njit
 def _take(arrays, start, stride, taps, number):
-    """Let one to three neighbouring taps of each window take the place of the best element so far where they win."""
+    """Let one tap, or three neighbouring ones, of each window take the place of the best so far where they win."""
     if stride == 1 and taps == 3:
         _take_grid(arrays, start, 1, 3, number)
-    elif stride == 1 and taps == 2:
-        _take_grid(arrays, start, 1, 2, number)
     elif stride == 1:
         _take_grid(arrays, start, 1, 1, number)
     elif stride == 2 and taps == 3:
         _take_grid(arrays, start, 2, 3, number)
-    elif stride == 2 and taps == 2:
-        _take_grid(arrays, start, 2, 2, number)
     elif stride == 2:
         _take_grid(arrays, start, 2, 1, number)
     elif stride == 3:
         _take_grid(arrays, start, 3, 1, number)
-    elif stride == 4:
-        _take_grid(arrays, start, 4, 1, number)
     else:
         _take_grid(arrays, start, stride, 1, number)
 
