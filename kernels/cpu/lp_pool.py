@@ -74,10 +74,10 @@ def _powers(x, p, result):
             result[i] = x[i] * x[i] * x[i]
     elif p == 0.5:
         for i in range(x.size):
-            result[i] = math.sqrt(x[i])
+            result[i] = np.sqrt(x[i])
     elif p == 1.5:
         for i in range(x.size):
-            power = x[i] * math.sqrt(x[i])
+            power = x[i] * np.sqrt(x[i])
             result[i] = math.inf if x[i] == -math.inf else power
     elif p == 4:
         for i in range(x.size):
@@ -88,7 +88,7 @@ def _powers(x, p, result):
             result[i] = 1 / x[i]
     elif p == -0.5:
         for i in range(x.size):
-            result[i] = 1 / math.sqrt(x[i])
+            result[i] = 1 / np.sqrt(x[i])
     elif p == 0:
         result[:] = 1
     else:

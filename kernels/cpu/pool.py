@@ -25,7 +25,7 @@ CHUNK = 1024
 LANES = 32
 """A number of windows that fills the vectors of a loop, however often the compiler unrolls it; divides CHUNK.
 
-Loops over so few windows without room for more are left without vectors.
+A loop along a row that knows no more of its length has no vectors for so few windows.
 """
 
 FEW_COLUMNS = 4
@@ -108,6 +108,7 @@ def _forward_rows(x, window, lowest, begin, end, maxima, positions):
     _, oD, oH, oW = maxima.shape
     left = min(oW, scalar.ceil_div(pW, sW))
     right = max(left, min(oW, (W + pW - (kW - 1) * dW - 1) // sW + 1))
+    few = LANES // 2 < right - left <= LANES
     indexed = positions.size > 0
     indices = positions.reshape(positions.size) if indexed else np.empty(oW, np.int64)
     elements, out = x.reshape(x.size), maxima.reshape(maxima.size)
@@ -120,7 +121,7 @@ def _forward_rows(x, window, lowest, begin, end, maxima, positions):
         middle = left, right
         if right - left < FEW_COLUMNS:
             middle = 0, 0
-        elif right - left <= LANES or not _pool_inside(arrays, places, starts, taps, extents, window, left, right):
+        elif few or not _pool_inside(arrays, places, starts, taps, extents, window, left, right):
             for first in range(left, right, CHUNK):
                 last = min(right, first + CHUNK)
                 _pool_chunk(arrays, places, starts, taps, extents, window, lowest, first, last, best, numbers)
