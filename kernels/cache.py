@@ -1,14 +1,15 @@
 """Compiled kernels on disk, so that only the first process ever pays for compilation.
 
 Numba's own cache looks at the file in which a function is defined and nowhere else: an edit in a helper that lives in
-another file goes unnoticed and the old machine code runs on (numba #8396). Here the key covers every source file of
-the kernels package, so that whoever edits a kernel sees the edit.
+another file goes unnoticed and the old machine code runs on (numba #8396). Here the key covers every source file that
+a kernel can reach (`kernels.sources`), so that whoever edits a kernel or a helper sees the edit, and waits for no more
+than what the edit touches.
 
-Layout: `NBTORCH_CACHE_DIR` (default: the user's cache folder + `nbtorch`) holds one folder per key, a hash over all
-kernel sources, the versions of Python, NumPy, Numba and llvmlite, the processor and the settings that change code.
-A folder holds one file per compiled overload, named by a hash of everything that tells it from the others. There is no
-index, so processes cannot mix up each other's entries; files are written aside and moved into place, carry a checksum,
-and are dropped and compiled anew when damaged. Nothing is ever written beside the sources.
+Layout: `NBTORCH_CACHE_DIR` (default: the user's cache folder + `nbtorch`) holds one folder per key: the name of a
+module and a hash over the sources, the versions of Python, NumPy, Numba and llvmlite, the processor and the settings
+that change code. A folder holds one file per compiled overload, named by a hash of everything that tells it from the
+others. There is no index, so processes cannot mix up each other's entries; files are written aside and moved into
+place, carry a checksum, and are dropped and compiled anew when damaged. Nothing is ever written beside the sources.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ from numba.core.caching import _Cache
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps, loads
 
+from . import sources
+from .sources import digest
+
 KEPT_FOLDERS = 8
-"""How many key folders stay on disk: the most recently used ones."""
+"""How many key folders of a module stay on disk: the most recently used ones."""
 
 CODE_SETTINGS = (
     "BOUNDSCHECK",
@@ -75,25 +79,6 @@ def cache_root() -> Path:
     return base / "nbtorch"
 
 
-def _digest(parts: Iterable[bytes | str]) -> str:
-    """Return a hash of a sequence of parts that no other sequence shares."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
-
-
-def source_digest() -> str:
-    """Return a hash over the names and contents of all source files of the kernels package."""
-    package = Path(__file__).resolve().parent
-    sources = sorted(package.rglob("*.py"))
-    return _digest(part for path in sources for part in (str(path.relative_to(package)), path.read_bytes()))
-
-
-_SOURCES_AT_IMPORT = source_digest()
-
-
 @cache
 def _settings() -> str:
     """Describe everything beside sources and processor that changes the generated code."""
@@ -119,7 +104,7 @@ def _describe_function(function: Callable) -> bytes:
     parts += [repr(constant) for constant in code.co_consts if not inspect.iscode(constant)]
     parts += [constant.co_code for constant in code.co_consts if inspect.iscode(constant)]
     parts += [_describe(cell.cell_contents) for cell in function.__closure__ or ()]
-    return _digest(parts).encode()
+    return digest(parts).encode()
 
 
 class KernelCache(_Cache):
@@ -169,7 +154,7 @@ class KernelCache(_Cache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a freshly compiled overload on disk, unless the sources were edited while this process ran."""
-        if source_digest() != _SOURCES_AT_IMPORT:
+        if sources.edited_since_import(self._function):
             return
         if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
             return
@@ -189,8 +174,10 @@ class KernelCache(_Cache):
         if not self._enabled or own_source is None or " at 0x" in signature:
             return None
         target = repr(codegen.magic_tuple())
-        folder = cache_root() / _digest((_SOURCES_AT_IMPORT, _settings(), target))[:20]
-        name = _digest((signature, own_source, _describe_function(self._function), self._options))
+        family = self._function.__module__.rpartition(".")[2]
+        key = digest((self._function.__module__, sources.digest_behind(self._function), _settings(), target))
+        folder = cache_root() / f"{family}-{key[:20]}"
+        name = digest((signature, own_source, _describe_function(self._function), self._options))
         return folder / f"{self._function.__name__.strip('<>')}-{name[:32]}.bin"
 
     @classmethod
@@ -210,7 +197,7 @@ def _own_source(function: Callable) -> str | None:
     """Return a hash of the file that defines `function`; None when it has no source (typed into a bare prompt)."""
     filename = function.__code__.co_filename
     lines = linecache.getlines(filename)  # also finds the cells of a notebook
-    return _digest(lines) if lines else None
+    return digest(lines) if lines else None
 
 
 def _verified(data: bytes) -> bytes:
@@ -246,9 +233,10 @@ def _mark_used(folder: Path) -> None:
 
 
 def _prune(newest: Path) -> None:
-    """Remove all but the most recently used key folders."""
+    """Remove all but the most recently used key folders of a module."""
+    family = newest.name.rpartition("-")[0]
     with contextlib.suppress(OSError):
-        others = [folder for folder in newest.parent.iterdir() if folder.is_dir() and folder != newest]
+        others = [folder for folder in newest.parent.glob(f"{family}-*") if folder.is_dir() and folder != newest]
         by_use = sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in by_use[KEPT_FOLDERS - 1 :]:
             shutil.rmtree(folder, ignore_errors=True)

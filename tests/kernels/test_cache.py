@@ -89,6 +89,30 @@ def test_an_edit_in_another_file_is_noticed(tree):
     assert run(tree)[:2] == (41, 0), "the old key folder still serves the old sources"
 
 
+def test_an_edit_elsewhere_compiles_nothing(tree):
+    assert run(tree) == (41, 2, "")
+    with (tree / "nbtorch" / "kernels" / "cpu" / "pool.py").open("a") as file:
+        file.write("\nUNRELATED = True\n")
+    assert run(tree) == (41, 0, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from nbtorch.kernels.cache_test_helper import scaled",
+        "from nbtorch.kernels import jit, cache_test_helper as helper; scaled = helper.scaled",
+        "from . import (\n    jit,\n    cache_test_helper,\n)\nscaled = cache_test_helper.scaled",
+        "import nbtorch.kernels.cache_test_helper as helper; scaled = helper.scaled",
+    ],
+)
+def test_every_form_of_import_is_followed(tree, line):
+    package = tree / "nbtorch" / "kernels"
+    (package / "cache_test_kernel.py").write_text(KERNEL.replace("from .cache_test_helper import scaled", line))
+    assert run(tree)[0] == 41
+    (package / "cache_test_helper.py").write_text(HELPER.replace("2 * x", "3 * x"))
+    assert run(tree)[:2] == (61, 2)
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", None], ids=["empty", "garbage", "truncated"])
 def test_damaged_entries_are_compiled_anew(tree, damage):
     run(tree)
@@ -118,18 +142,18 @@ def test_a_folder_that_cannot_be_written_gives_one_warning(tree):
 def test_settings_that_change_code_have_their_own_folder(tree):
     run(tree)
     assert run(tree, NUMBA_BOUNDSCHECK="1")[:2] == (41, 2)
-    assert len(list((tree / "cache").iterdir())) == 2
+    assert len(list((tree / "cache").glob("cache_test_kernel-*"))) == 2
 
 
 def test_old_key_folders_are_pruned(tree):
     for age in range(20):
-        folder = tree / "cache" / f"old{age:02}"
+        folder = tree / "cache" / f"cache_test_kernel-{age:02}"
         folder.mkdir(parents=True)
         os.utime(folder, (1_000_000 - age, 1_000_000 - age))
     run(tree)
-    names = {folder.name for folder in (tree / "cache").iterdir()}
+    names = {folder.name for folder in (tree / "cache").glob("cache_test_kernel-*")}
     assert len(names) == 8
-    assert {f"old{age:02}" for age in range(7)} < names
+    assert {f"cache_test_kernel-{age:02}" for age in range(7)} < names
 
 
 def test_without_the_jit_kernels_are_plain_functions(tree):
