@@ -56,32 +56,33 @@ COUNTED = ("", "Tensor", "linalg", "fft", "special", "autograd", "autograd.funct
 # Why a name is missing: patterns of qualified names without "torch.", the first that matches counts.
 REASONS = {
     "training in several processes or on several devices at once": """
-        nn.parallel nn.DataParallel distributed *is_distributed prepare_multiprocessing_environment utils.data.Distributed*
-        nn.Module.share_memory optim.adagrad.Adagrad.share_memory *.share_memory""",
+        nn.parallel nn.DataParallel distributed *is_distributed prepare_multiprocessing_environment
+        utils.data.Distributed* nn.Module.share_memory optim.adagrad.Adagrad.share_memory *.share_memory""",
     "quantised types and their kernels": """
-        nn.intrinsic nn.qat nn.quantizable nn.quantized quantiz* *quantize* *quantized* *.q_* q_* qscheme Tensor.qscheme qint* quint*
-        per_channel_* per_tensor_* int_repr *.int_repr *choose_qparams* *fake_quant* fbgemm_* nn.functional.scaled_mm
-        nn.functional.scaled_grouped_mm nn.functional.ScalingType nn.functional.SwizzleType ao quantization""",
+        nn.intrinsic nn.qat nn.quantizable nn.quantized quantiz* *quantize* *quantized* *.q_* q_* qscheme
+        Tensor.qscheme qint* quint* per_channel_* per_tensor_* int_repr *.int_repr *choose_qparams* *fake_quant*
+        fbgemm_* nn.functional.scaled_mm nn.functional.scaled_grouped_mm nn.functional.ScalingType
+        nn.functional.SwizzleType ao quantization""",
     "sparse layouts": """
-        optim.SparseAdam *sparse* *_indices *crow_indices* *col_indices* *row_indices* Tensor.coalesce Tensor.is_coalesced
-        Tensor.dense_dim Tensor.to_dense Tensor.indices Tensor.values *smm* *spmm saddmm hspmm dsmm hsmm sspaddmm *indices_copy
-        values_copy""",
+        optim.SparseAdam *sparse* *_indices *crow_indices* *col_indices* *row_indices* Tensor.coalesce
+        Tensor.is_coalesced Tensor.dense_dim Tensor.to_dense Tensor.indices Tensor.values *smm* *spmm saddmm
+        hspmm dsmm hsmm sspaddmm *indices_copy values_copy""",
     "nested tensors": "nested jagged Tensor.to_padded_tensor",
     "devices other than CPU and CUDA": """
-        *.ipu *.xpu *.mtia *.is_maia *.is_mtia mtia mps xpu is_vulkan_available *_ipu_* *_xla_* Tensor.to_mkldnn mkldnn_*
-        miopen_* cudnn_*""",
+        *.ipu *.xpu *.mtia *.is_maia *.is_mtia mtia mps xpu is_vulkan_available *_ipu_* *_xla_* Tensor.to_mkldnn
+        mkldnn_* miopen_* cudnn_*""",
     "TorchScript, tracing and compilation: nbtorch compiles kernels, not programs": """
-        jit fx compile export compiler sym_* Sym* *Script* script* parse_* import_ir* *Type Graph Node Block Value Use Code
-        *_if_scripting""",
+        jit fx compile export compiler sym_* Sym* *Script* script* parse_* import_ir* *Type Graph Node Block
+        Value Use Code *_if_scripting""",
     "PyTorch's machinery, visible by accident": """
         nn.functional.BroadcastingList* nn.functional.assert_int_or_pair nn.functional.boolean_dispatch
         nn.functional.handle_torch_function nn.functional.has_torch_function* nn.Module.T_destination
         nn.utils.rnn.PackedSequence_ nn.utils.rnn.bind optim.Optimizer.OptimizerP* *.Optimizer.profile_hook_step
         nn.factory_kwargs""",
     "deprecated in PyTorch, where it raises or warns": """
-        nn.Container nn.NLLLoss2d Tensor.eig Tensor.lstsq Tensor.solve Tensor.symeig Tensor.volatile Tensor.reinforce
-        eig symeig has_lapack has_mkl has_openmp has_spectral Tensor.resize Tensor.resize_as Tensor.triangular_solve
-        Tensor.storage_type""",
+        nn.Container nn.NLLLoss2d Tensor.eig Tensor.lstsq Tensor.solve Tensor.symeig Tensor.volatile
+        Tensor.reinforce eig symeig has_lapack has_mkl has_openmp has_spectral Tensor.resize Tensor.resize_as
+        Tensor.triangular_solve Tensor.storage_type""",
     "not written yet": "nn.* optim.*",
 }
 
@@ -190,10 +191,11 @@ class Comparison:
                 yield self.qualified(name), getattr(self.theirs, name), getattr(self.ours, name)
 
     def qualified(self, name: str) -> str:
+        """Return a name with its namespace."""
         return f"{self.namespace}.{name}" if self.namespace else name
 
     def classes(self) -> Iterator[tuple[str, type, type]]:
-        """Return the classes that both have and PyTorch defines there or in a module that is no namespace of its own."""
+        """Return the classes that both have, each in the namespace that defines it or else where it is offered."""
         for name, theirs, ours in self.shared():
             home = theirs.__module__.removeprefix("torch.") if isinstance(theirs, type) else ""
             if home and theirs.__module__.startswith("torch.") and (home == self.namespace or home not in WHOLE):
@@ -213,9 +215,8 @@ class Comparison:
         pairs = [(n, t, o) for n, t, o in self.shared() if callable(t) and not isinstance(t, type)]
         for name, theirs, ours in self.classes():
             pairs.append((name, theirs, ours))
-            for member in members(theirs):
-                if hasattr(ours, member) and callable(getattr(theirs, member)):
-                    pairs.append((f"{name}.{member}", getattr(theirs, member), getattr(ours, member)))
+            common = [m for m in members(theirs) if hasattr(ours, m) and callable(getattr(theirs, m))]
+            pairs += [(f"{name}.{m}", getattr(theirs, m), getattr(ours, m)) for m in common]
         for name, theirs, ours in pairs:
             expected, given = signature(theirs), signature(ours)
             if expected is not None and expected != given:
@@ -258,8 +259,9 @@ def page() -> str:
         "| namespace | names | there | missing |",
         "|---|---:|---:|---:|",
     ]
-    for c in whole + counted:
-        lines.append(f"| `{c}` | {len(c.names)} | {len(c.names) - len(c.missing)} | {len(c.missing)} |")
+    lines += [
+        f"| `{c}` | {len(c.names)} | {len(c.names) - len(c.missing)} | {len(c.missing)} |" for c in whole + counted
+    ]
     lines += ["", "## Missing in `torch.nn` and `torch.optim`", ""]
     absent = [c.qualified(name) for c in whole for name in c.missing] + [m for c in whole for m in c.missing_members()]
     lines += by_reason(absent, None)
