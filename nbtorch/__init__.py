@@ -102,6 +102,15 @@ from .legacy import (
     set_default_tensor_type,
 )
 from .limits import finfo, iinfo
+from .numerics import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    get_float32_matmul_precision,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_deterministic_debug_mode,
+    set_float32_matmul_precision,
+    use_deterministic_algorithms,
+)
 from .ops.activation import (
     celu,
     celu_,
@@ -549,6 +558,8 @@ from .nn.functional import (  # isort: skip
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip
+from . import cuda as cuda  # isort: skip
+from . import backends as backends  # isort: skip
 from . import functions as _functions  # isort: skip
 
 _functions.publish(globals(), _functions.WITH_OUT)

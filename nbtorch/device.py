@@ -7,7 +7,7 @@ simulator and its arrays are NumPy arrays.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import sys
 from types import ModuleType
@@ -74,7 +74,7 @@ def as_device(value: Any) -> device:
 
 def _usable_cuda(wanted: device) -> device:
     """Return `cuda:INDEX` after a check, made once, that there is a GPU or the simulator."""
-    index = wanted.index or 0
+    index = current_cuda_index() if wanted.index is None else wanted.index
     key = f"cuda:{index}"
     if key not in _devices:
         from nbtorch.kernels.cuda import target
@@ -85,8 +85,37 @@ def _usable_cuda(wanted: device) -> device:
         count = 1 if target.is_simulator() else array_module(wanted).cuda.runtime.getDeviceCount()
         if index >= count:
             raise RuntimeError(f"device '{key}' does not exist: the number of CUDA devices is {count}")
+        target.watch_memory()
         _devices[key] = device("cuda", index)
     return _devices[key]
+
+
+def is_cuda_usable() -> bool:
+    """Whether there is a GPU that kernels can run on, or the simulator."""
+    if simulating():
+        return True
+    if importlib.util.find_spec("numba_cuda") is None:  # spares a program that only asks the import of numba.cuda
+        return False
+    from nbtorch.kernels.cuda import target
+
+    return target.is_available()
+
+
+def current_cuda_index() -> int:
+    """Return the index of the CUDA device that this thread uses where none is named."""
+    if simulating() or not is_cuda_usable():
+        return 0
+    import cupy
+
+    return cupy.cuda.runtime.getDevice()
+
+
+def use_cuda(index: int) -> None:
+    """Let this thread use another CUDA device where none is named."""
+    if not simulating():
+        import cupy
+
+        cupy.cuda.runtime.setDevice(index)
 
 
 def default_device() -> device:

@@ -204,6 +204,44 @@ def empty(like: Any, size: int, dtype: Any = None) -> Any:
     return cupy.empty(size, dtype)
 
 
+_peaks: dict[int, list[int]] = {}
+
+
+def watch_memory() -> None:
+    """Note from now on how much memory this thread's arrays take at most (CuPy's hooks belong to a thread)."""
+    if SIMULATOR or _peaks:
+        return
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+
+    class Watch(cupy.cuda.MemoryHook):
+        """Looks at the pool after each allocation."""
+
+        name = "nbtorch"
+
+        def malloc_postprocess(self, **details: Any) -> None:
+            peaks = _peaks.setdefault(details["device_id"], [0, 0])
+            peaks[0] = max(peaks[0], pool.used_bytes())
+            peaks[1] = max(peaks[1], pool.total_bytes())
+
+    Watch().__enter__()
+
+
+def memory_peaks(device_index: int) -> tuple[int, int]:
+    """Return the most bytes that arrays on a device took, and that CuPy's pool held, at once."""
+    used, held = _peaks.get(device_index, (0, 0))
+    return used, held
+
+
+def reset_memory_peaks(device_index: int) -> None:
+    """Let the peaks of a device, which must be the current one, begin at what is taken now."""
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    _peaks[device_index] = [pool.used_bytes(), pool.total_bytes()]
+
+
 def _register_tile_model(rows, columns, depth, row_pitch, column_pitch):
     """Return the Python model of `register_tile`."""
 

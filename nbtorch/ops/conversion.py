@@ -40,7 +40,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     for name in ("non_blocking", "copy"):
         if not isinstance(given.get(name, False), bool):
             raise TypeError(f"to(): argument '{name}' must be bool, not {type_name(given[name])}")
-    result = _converted(self, where, dtype, given.get("copy", False))
+    result = _converted(self, where, dtype, given.get("copy", False), given.get("non_blocking", False))
     return _in_format("to", result, given.get("memory_format"))
 
 
@@ -65,10 +65,10 @@ def _by_name(operation: str, names: tuple[str, ...], args: tuple[Any, ...], kwar
     return given
 
 
-def _converted(tensor: Tensor, where: Any, dtype: Any, copy: bool) -> Tensor:
+def _converted(tensor: Tensor, where: Any, dtype: Any, copy: bool, non_blocking: bool = False) -> Tensor:
     result = tensor
     if where is not None:
-        result = to_device(result, as_device(where))
+        result = to_device(result, as_device(where), non_blocking)
     if dtype is not None:
         result = to_dtype(result, dtypes.as_dtype(dtype))
     return result.clone() if copy and result is tensor else result
@@ -89,9 +89,21 @@ def cpu(self: Tensor, *, memory_format: Any = None) -> Tensor:
 
 
 @method
-def cuda(self: Tensor, device: Any = None) -> Tensor:
-    """Return the tensor in the memory of a CUDA device."""
-    return _converted(self, "cuda" if device is None else device, None, False)
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """Return the tensor in the memory of a CUDA device.
+
+    Args:
+        device: the device; the current one by default.
+        non_blocking: do not wait for a copy from page-locked memory.
+        memory_format: the order of the dimensions in memory.
+
+    Raises:
+        RuntimeError: `device` is not a CUDA device, or there is none.
+    """
+    wanted = as_device("cuda" if device is None else device)
+    if wanted.type != "cuda":
+        raise RuntimeError(f"cuda: Invalid device, must be cuda device, got {wanted}")
+    return _in_format("cuda", to_device(self, wanted, non_blocking), memory_format)
 
 
 @method

@@ -180,15 +180,23 @@ class ToDevice(Node):
 
     name = "ToCopyBackward0"
 
-    def __init__(self, destination: device) -> None:
+    def __init__(self, destination: device, non_blocking: bool = False) -> None:
         self.destination = destination
+        self.non_blocking = non_blocking
 
     def forward(self, a: Any) -> Any:
         self.origin = self.where
         source, target = array_module(self.origin), array_module(self.destination)
         if source is target:
             return a.copy()
-        return target.asarray(a) if target is not np else a.get()
+        if target is np:
+            return a.get(blocking=not self.non_blocking)
+        with target.cuda.Device(self.destination.index):
+            if not self.non_blocking:
+                return target.asarray(a)
+            result = target.empty(a.shape, a.dtype)
+            result.set(np.ascontiguousarray(a), stream=target.cuda.get_current_stream())
+            return result
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         result = super().__call__(*inputs)
@@ -202,9 +210,13 @@ class ToDevice(Node):
         return to_device(grad, self.origin)
 
 
-def to_device(a: Tensor, where: device) -> Tensor:
-    """Return a tensor on another device; itself where it lies there."""
-    return a if a._device == where else ToDevice(where)(a)
+def to_device(a: Tensor, where: device, non_blocking: bool = False) -> Tensor:
+    """Return a tensor on another device; itself where it lies there.
+
+    Args:
+        non_blocking: do not wait for the copy. Between a GPU and page-locked memory it then runs beside later work.
+    """
+    return a if a._device == where else ToDevice(where, non_blocking)(a)
 
 
 def broadcast_shape(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
