@@ -1,5 +1,6 @@
 """Convolution layers of all ranks: forward alone, and forward with the gradients of input, weight and bias."""
 
+import math
 from typing import Any
 
 
@@ -65,14 +66,40 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "3-d 3x3x3/2 64, batch 2": ("Conv3d", (2, 64, 16, 28, 28), 64, 3, {"padding": 1, "stride": 2}),
     "3-d 3x3x3 1-16, batch 1": ("Conv3d", (1, 1, 32, 48, 48), 16, 3, {"padding": 1}),
     "3-d depthwise 3x3x3 32, batch 2": ("Conv3d", (2, 32, 16, 28, 28), 32, 3, {"padding": 1, "groups": 32}),
-    "transposed 2x2/2 128-64, batch 8": ("ConvTranspose2d", (8, 128, 32, 32), 64, 2, {"stride": 2}),
-    "transposed 4x4/2 128, batch 8": ("ConvTranspose2d", (8, 128, 8, 8), 128, 4, {"stride": 2, "padding": 1}),
-    "transposed 3-d 2x2x2/2 64-32, batch 2": ("ConvTranspose3d", (2, 64, 8, 16, 16), 32, 2, {"stride": 2}),
-    "transposed 1-d 16/8 64-32, batch 8": ("ConvTranspose1d", (8, 64, 256), 32, 16, {"stride": 8, "padding": 4}),
 }
 
-CASES = {
-    f"{name}, {'forward+backward' if backward else 'forward'}": layer(kind, *shape, backward, **options)
-    for name, (kind, *shape, options) in LAYERS.items()
-    for backward in (False, True)
-}
+
+def extents(value: Any, rank: int) -> tuple[int, ...]:
+    """Return one number for each dimension."""
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def flops(kind: str, shape: tuple[int, ...], out_channels: int, kernel: Any, **options: Any) -> float:
+    """Return the floating-point operations of a layer's forward pass, padding included."""
+    rank = len(shape) - 2
+    taps = extents(kernel, rank)
+    stride, padding, dilation = (
+        extents(options.get(name, default), rank) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+    )
+    walked = shape[2:]  # a transposed convolution multiplies every element of its input with every tap
+    if not kind.startswith("ConvTranspose"):
+        walked = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(shape[2:], taps, stride, padding, dilation, strict=True)
+        )
+    pairs = shape[1] * out_channels // options.get("groups", 1)
+    return 2.0 * shape[0] * pairs * math.prod(walked) * math.prod(taps)
+
+
+def cases(layers: dict[str, tuple[Any, ...]]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return two cases for each layer, and their floating-point operations."""
+    found, counts = {}, {}
+    for name, (kind, *shape, options) in layers.items():
+        for backward in (False, True):
+            case = f"{name}, {'forward+backward' if backward else 'forward'}"
+            found[case] = layer(kind, *shape, backward, **options)
+            counts[case] = flops(kind, *shape, **options) * (3 if backward else 1)
+    return found, counts
+
+
+CASES, FLOPS = cases(LAYERS)

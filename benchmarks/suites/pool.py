@@ -1,4 +1,4 @@
-"""Pooling, unpooling and padding of one to three dimensions, forward, and forward with backward.
+"""Pooling and unpooling of one to three dimensions, forward, and forward with backward.
 
 `BYTES` says for the large images how many bytes a case must move at least: every array read or written once. `COPY` is
 the case whose bandwidth that is compared with.
@@ -129,10 +129,3 @@ add("fractional_max_pool3d 2, 20x40x40", VOLUMES, function("fractional_max_pool3
 add("max_unpool2d 2x2/2", halved(IMAGES), unpool(2, IMAGES))
 add("max_unpool1d 2/2", halved(SIGNALS), unpool(1, SIGNALS))
 add("max_unpool3d 2/2", halved(VOLUMES), unpool(3, VOLUMES))
-add("pad constant 1", IMAGES, function("pad", (1,) * 4), (114 / 112) ** 2)
-add("pad reflect 2", IMAGES, function("pad", (2,) * 4, "reflect"), (116 / 112) ** 2)
-add("pad replicate 2", IMAGES, function("pad", (2,) * 4, "replicate"), (116 / 112) ** 2)
-add("pad circular 2", IMAGES, function("pad", (2,) * 4, "circular"), (116 / 112) ** 2)
-add("pad reflect 1-d", SIGNALS, function("pad", (3, 3), "reflect"))
-add("pad replicate 3-d", VOLUMES, function("pad", (1,) * 6, "replicate"))
-add("pad circular 3-d", VOLUMES, function("pad", (1,) * 6, "circular"))

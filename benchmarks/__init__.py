@@ -1,0 +1,1 @@
+"""nbtorch beside PyTorch: the time of each case in both, in turns. `python -m benchmarks --help`."""
