@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule, track_square
 from .optimizer import Group, Params, check_lr, require_non_negative
 
 
@@ -80,3 +80,41 @@ class Adadelta(ElementwiseOptimizer):
         change = xp.sqrt((squared_steps + eps) / (square + eps)) * d
         track_square(squared_steps, change, rho)
         p -= group["lr"] * change
+
+
+def adadelta(
+    params: list[Tensor],
+    grads: list[Tensor],
+    square_avgs: list[Tensor],
+    acc_deltas: list[Tensor],
+    state_steps: list[Tensor],
+    capturable: bool = False,
+    foreach: bool | None = None,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    *,
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    """Take one step of Adadelta on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `Adadelta`, whose state holds the lists under the names of their elements.
+    """
+    states = {"square_avg": square_avgs, "acc_delta": acc_deltas, "step": state_steps}
+    apply_rule(
+        Adadelta,
+        params,
+        grads,
+        states,
+        capturable=capturable,
+        foreach=foreach,
+        differentiable=differentiable,
+        lr=lr,
+        rho=rho,
+        eps=eps,
+        weight_decay=weight_decay,
+        maximize=maximize,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_fused, check_lr, require_non_negative
 
 
@@ -86,3 +86,45 @@ class Adagrad(ElementwiseOptimizer):
         change = d / (xp.sqrt(total) + group["eps"])
         change *= group["lr"] / (1 + (at - 1) * group["lr_decay"])
         p -= change
+
+
+def adagrad(
+    params: list[Tensor],
+    grads: list[Tensor],
+    state_sums: list[Tensor],
+    state_steps: list[Tensor],
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_sparse_grad: bool = False,
+    foreach: bool | None = None,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    *,
+    lr: float,
+    weight_decay: float,
+    lr_decay: float,
+    eps: float,
+    maximize: bool,
+) -> None:
+    """Take one step of Adagrad on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `Adagrad`, whose state holds the lists under the names of their elements.
+    """
+    states = {"sum": state_sums, "step": state_steps}
+    apply_rule(
+        Adagrad,
+        params,
+        grads,
+        states,
+        grad_scale=grad_scale,
+        found_inf=found_inf,
+        fused=fused,
+        foreach=foreach,
+        differentiable=differentiable,
+        lr=lr,
+        weight_decay=weight_decay,
+        lr_decay=lr_decay,
+        eps=eps,
+        maximize=maximize,
+    )

@@ -1,11 +1,11 @@
-"""Adam and its variants."""
+"""Adam."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, track_mean, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
 from .optimizer import Group, Params, check_betas, check_fused, check_lr, require_non_negative
 
 
@@ -101,50 +101,6 @@ class Adam(ElementwiseOptimizer):
         p -= change
 
 
-class AdamW(Adam):
-    """Adam with decoupled weight decay: parameters shrink by lr · weight_decay in each step.
-
-    Arguments as in `Adam`, with another default of `weight_decay`.
-
-    Source: I. Loshchilov, F. Hutter, Decoupled weight decay regularization, 2017, arXiv:1711.05101;
-    https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html
-
-    >>> import nbtorch
-    >>> AdamW([nbtorch.nn.Parameter(nbtorch.ones(2))]).defaults["weight_decay"]
-    0.01
-    """
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        capturable: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
-            decoupled_weight_decay=True,
-        )
-
-
 def _check_kinds_of_betas(betas: Any, refuse_tensors: bool) -> None:
     for kind in (float, Tensor):
         if isinstance(betas[0], kind) and isinstance(betas[1], kind):
@@ -156,3 +112,53 @@ def _check_kinds_of_betas(betas: Any, refuse_tensors: bool) -> None:
             raise ValueError(f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True")
         if isinstance(betas[index], Tensor) and betas[index].numel() != 1:
             raise ValueError(f"Tensor betas[{index}] must be 1-element, got shape {tuple(betas[index].shape)}")
+
+
+def adam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    max_exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    capturable: bool = False,
+    differentiable: bool = False,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_complex: bool = False,
+    decoupled_weight_decay: bool = False,
+    *,
+    amsgrad: bool,
+    beta1: float | Tensor,
+    beta2: float | Tensor,
+    lr: float | Tensor,
+    weight_decay: float,
+    eps: float,
+    maximize: bool,
+) -> None:
+    """Take one step of Adam on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `Adam`, whose state holds the lists under the names of their elements.
+    """
+    states = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "max_exp_avg_sq": max_exp_avg_sqs, "step": state_steps}
+    apply_rule(
+        Adam,
+        params,
+        grads,
+        states,
+        grad_scale=grad_scale,
+        found_inf=found_inf,
+        foreach=foreach,
+        capturable=capturable,
+        differentiable=differentiable,
+        fused=fused,
+        decoupled_weight_decay=decoupled_weight_decay,
+        amsgrad=amsgrad,
+        betas=(beta1, beta2),
+        lr=lr,
+        weight_decay=weight_decay,
+        eps=eps,
+        maximize=maximize,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, track_mean
+from .elementwise import ElementwiseOptimizer, apply_rule, track_mean
 from .optimizer import Group, Params, check_betas, check_lr, require_non_negative
 
 
@@ -80,3 +80,42 @@ class Adamax(ElementwiseOptimizer):
         change = mean / largest
         change *= group["lr"] / (1 - beta1**at)
         p -= change
+
+
+def adamax(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_infs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    maximize: bool = False,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    *,
+    eps: float,
+    beta1: float,
+    beta2: float,
+    lr: float,
+    weight_decay: float,
+) -> None:
+    """Take one step of Adamax on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `Adamax`, whose state holds the lists under the names of their elements.
+    """
+    states = {"exp_avg": exp_avgs, "exp_inf": exp_infs, "step": state_steps}
+    apply_rule(
+        Adamax,
+        params,
+        grads,
+        states,
+        foreach=foreach,
+        maximize=maximize,
+        differentiable=differentiable,
+        capturable=capturable,
+        eps=eps,
+        betas=(beta1, beta2),
+        lr=lr,
+        weight_decay=weight_decay,
+    )

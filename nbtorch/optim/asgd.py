@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, count_step, scalar_state, set_scalar
+from .elementwise import ElementwiseOptimizer, apply_rule, count_step, scalar_state, set_scalar
 from .optimizer import Group, Params, check_lr, require_non_negative
 
 
@@ -92,3 +92,44 @@ class ASGD(ElementwiseOptimizer):
             mean[...] = p
         else:
             mean += (p - mean) * share
+
+
+def asgd(
+    params: list[Tensor],
+    grads: list[Tensor],
+    axs: list[Tensor],
+    mus: list[Tensor],
+    etas: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    maximize: bool = False,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    *,
+    lambd: float,
+    lr: float,
+    t0: float,
+    alpha: float,
+    weight_decay: float,
+) -> None:
+    """Take one step of ASGD on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `ASGD`, whose state holds the lists under the names of their elements.
+    """
+    states = {"ax": axs, "mu": mus, "eta": etas, "step": state_steps}
+    apply_rule(
+        ASGD,
+        params,
+        grads,
+        states,
+        foreach=foreach,
+        maximize=maximize,
+        differentiable=differentiable,
+        capturable=capturable,
+        lambd=lambd,
+        lr=lr,
+        t0=t0,
+        alpha=alpha,
+        weight_decay=weight_decay,
+    )

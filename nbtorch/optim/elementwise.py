@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 from ..autograd.grad_mode import set_grad_enabled
 from ..dtypes import float64, get_default_dtype
 from ..ops import arithmetic, pointwise
+from ..quiet import quietly
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer
+
+Pairs = list[tuple[Tensor, Tensor]]
 
 BLOCK = 1 << 16  # elements: passes over a block mostly hit the cache, and calls cost little beside the arithmetic
 
@@ -60,24 +64,24 @@ class ElementwiseOptimizer(Optimizer):
             raise AssertionError("_foreach ops don't support autograd: use foreach=False with differentiable=True")
 
     def _update_group(self, group: Group) -> None:
-        for param in group["params"]:
-            if param._grad is not None:
-                self._check_variant(group, param)
+        self._update(group, [(param, param._grad) for param in group["params"] if param._grad is not None])
+
+    def _update(self, group: Group, pairs: Pairs) -> None:
+        """Change parameters, given with their gradients, by the options of a group."""
+        for param, _ in pairs:
+            self._check_variant(group, param)
         if self.defaults.get("differentiable"):
             with set_grad_enabled(True):
-                self._update_tensors(group)
+                self._update_tensors(group, pairs)
         else:
-            self._update_arrays({option: as_number(value) for option, value in group.items()})
+            self._update_arrays({option: as_number(value) for option, value in group.items()}, pairs)
 
-    def _update_arrays(self, group: Group) -> None:
+    def _update_arrays(self, group: Group, pairs: Pairs) -> None:
         names = self._buffers(group)
         decay, shrink, maximize = group.get("weight_decay", 0), 1.0, group.get("maximize", False)
         if group.get("decoupled_weight_decay"):
             decay, shrink = 0, 1 - group["lr"] * decay
-        for param in group["params"]:
-            gradient = param._grad
-            if gradient is None:
-                continue
+        for param, gradient in pairs:
             xp = param._xp
             at, buffers = self._state_of(param, group, names)
             arrays = (param._array, gradient._array, *[buffer._array for buffer in buffers])
@@ -88,14 +92,12 @@ class ElementwiseOptimizer(Optimizer):
             for changed in (param, *buffers):
                 changed._bump_version()
 
-    def _update_tensors(self, group: Group) -> None:
+    def _update_tensors(self, group: Group, pairs: Pairs) -> None:
         names = self._buffers(group)
         decay = group.get("weight_decay", 0)
-        for param in group["params"]:
-            if param.grad is None:
-                continue
+        for param, gradient in pairs:
             at, buffers = self._state_of(param, group, names)
-            d = -param.grad if group["maximize"] else param.grad
+            d = -gradient if group["maximize"] else gradient
             if group.get("decoupled_weight_decay"):
                 param.mul_(1 - group["lr"] * decay)
             elif decay != 0:
@@ -117,6 +119,51 @@ class ElementwiseOptimizer(Optimizer):
                 buffer = state[name] = param._wrap_like(array)
             buffers.append(buffer)
         return at, buffers
+
+
+def apply_rule(
+    optimizer: type[ElementwiseOptimizer],
+    params: list[Tensor],
+    gradients: list[Tensor],
+    states: dict[str, Any],
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    **options: Any,
+) -> None:
+    """Take one step of an optimizer's rule on lists of tensors, in place: what its functional form does.
+
+    Args:
+        optimizer: the class that states the rule.
+        params: the parameters.
+        gradients: the gradient of each.
+        states: lists of the running values of each parameter, by their names in the optimizer's state; an empty list
+            where the options need none, None in a list for a value that is to be made.
+        grad_scale: with the option `fused`, what the gradients are divided by.
+        found_inf: with the option `fused`, a tensor that is 1 where the step is to be left out.
+        options: what a group of parameters holds.
+    """
+    if not all([isinstance(step, Tensor) for step in states.get("step", ())]):
+        raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
+    if options.get("fused"):
+        if found_inf is not None and found_inf.item() == 1:
+            return
+        if grad_scale is not None:
+            for gradient in gradients:
+                gradient.div_(grad_scale)
+    rule = optimizer.__new__(optimizer)
+    rule.defaults = {"differentiable": options.get("differentiable", False)}
+    rule.state = defaultdict(dict)
+    given = {name: values for name, values in states.items() if len(values)}
+    for index, param in enumerate(params):
+        rule.state[param] = {name: values[index] for name, values in given.items()}
+    quietly(rule._update, options, list(zip(params, gradients, strict=True)))
+    for name, values in given.items():
+        for index, param in enumerate(params):
+            result = rule.state[param][name]
+            if values[index] is None:
+                values[index] = result
+            elif result is not values[index]:  # a differentiable step works on copies
+                values[index].copy_(result)
 
 
 def as_number(value: Any) -> Any:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, count_step, scalar_state, set_scalar, track_mean, track_square
+from .elementwise import (
+    ElementwiseOptimizer,
+    apply_rule,
+    count_step,
+    scalar_state,
+    set_scalar,
+    track_mean,
+    track_square,
+)
 from .optimizer import Group, Params, check_betas, check_lr, require_non_negative
 
 
@@ -98,3 +106,47 @@ class NAdam(ElementwiseOptimizer):
         track_square(square, d, beta2)
         denominator = xp.sqrt(square / (1 - beta2**step)) + group["eps"]
         p -= lr * (of_gradient * d + of_mean * mean) / denominator
+
+
+def nadam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    mu_products: list[Tensor],
+    state_steps: list[Tensor],
+    decoupled_weight_decay: bool = False,
+    foreach: bool | None = None,
+    capturable: bool = False,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    maximize: bool = False,
+    *,
+    beta1: float,
+    beta2: float,
+    lr: float,
+    weight_decay: float,
+    momentum_decay: float,
+    eps: float,
+) -> None:
+    """Take one step of NAdam on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `NAdam`, whose state holds the lists under the names of their elements.
+    """
+    states = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "mu_product": mu_products, "step": state_steps}
+    apply_rule(
+        NAdam,
+        params,
+        grads,
+        states,
+        decoupled_weight_decay=decoupled_weight_decay,
+        foreach=foreach,
+        capturable=capturable,
+        differentiable=differentiable,
+        maximize=maximize,
+        betas=(beta1, beta2),
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum_decay=momentum_decay,
+        eps=eps,
+    )

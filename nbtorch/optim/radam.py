@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, track_mean, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
 from .optimizer import Group, Params, check_betas, check_lr, require_non_negative
 
 
@@ -91,3 +91,44 @@ class RAdam(ElementwiseOptimizer):
             p -= rate * (rectified * correction) ** 0.5 * (mean / (xp.sqrt(square) + group["eps"]))
         else:
             p -= rate * mean
+
+
+def radam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    decoupled_weight_decay: bool = False,
+    foreach: bool | None = None,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    maximize: bool = False,
+    *,
+    beta1: float,
+    beta2: float,
+    lr: float,
+    weight_decay: float,
+    eps: float,
+) -> None:
+    """Take one step of RAdam on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `RAdam`, whose state holds the lists under the names of their elements.
+    """
+    states = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": state_steps}
+    apply_rule(
+        RAdam,
+        params,
+        grads,
+        states,
+        decoupled_weight_decay=decoupled_weight_decay,
+        foreach=foreach,
+        differentiable=differentiable,
+        capturable=capturable,
+        maximize=maximize,
+        betas=(beta1, beta2),
+        lr=lr,
+        weight_decay=weight_decay,
+        eps=eps,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, track_mean, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
 from .optimizer import Group, Params, check_lr, require_non_negative
 
 
@@ -99,3 +99,51 @@ class RMSprop(ElementwiseOptimizer):
             momentum_buffer += change
             change = momentum_buffer
         p -= group["lr"] * change
+
+
+def rmsprop(
+    params: list[Tensor],
+    grads: list[Tensor],
+    square_avgs: list[Tensor],
+    grad_avgs: list[Tensor],
+    momentum_buffer_list: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    maximize: bool = False,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+) -> None:
+    """Take one step of RMSprop on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `RMSprop`, whose state holds the lists under the names of their elements.
+    """
+    states = {
+        "square_avg": square_avgs,
+        "grad_avg": grad_avgs,
+        "momentum_buffer": momentum_buffer_list,
+        "step": state_steps,
+    }
+    apply_rule(
+        RMSprop,
+        params,
+        grads,
+        states,
+        foreach=foreach,
+        maximize=maximize,
+        differentiable=differentiable,
+        capturable=capturable,
+        lr=lr,
+        alpha=alpha,
+        eps=eps,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        centered=centered,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_lr
 
 
@@ -82,3 +82,39 @@ class Rprop(ElementwiseOptimizer):
         d = xp.where(turned, 0, d)
         p -= xp.sign(d) * size
         before[...] = d
+
+
+def rprop(
+    params: list[Tensor],
+    grads: list[Tensor],
+    prevs: list[Tensor],
+    step_sizes: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    capturable: bool = False,
+    maximize: bool = False,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    *,
+    step_size_min: float,
+    step_size_max: float,
+    etaminus: float,
+    etaplus: float,
+) -> None:
+    """Take one step of Rprop on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `Rprop`, whose state holds the lists under the names of their elements.
+    """
+    states = {"prev": prevs, "step_size": step_sizes, "step": state_steps}
+    apply_rule(
+        Rprop,
+        params,
+        grads,
+        states,
+        foreach=foreach,
+        capturable=capturable,
+        maximize=maximize,
+        differentiable=differentiable,
+        step_sizes=(step_size_min, step_size_max),
+        etas=(etaminus, etaplus),
+    )

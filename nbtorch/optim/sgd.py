@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_fused
 
 
@@ -106,3 +106,43 @@ class SGD(ElementwiseOptimizer):
             buffer *= momentum
             buffer += d if dampening == 0 else (1 - dampening) * d
         p -= lr * (d + momentum * buffer if group["nesterov"] else buffer)
+
+
+def sgd(
+    params: list[Tensor],
+    d_p_list: list[Tensor],
+    momentum_buffer_list: list[Tensor | None],
+    has_sparse_grad: bool = False,
+    foreach: bool | None = None,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    *,
+    weight_decay: float,
+    momentum: float,
+    lr: float,
+    dampening: float,
+    nesterov: bool,
+    maximize: bool,
+) -> None:
+    """Take one step of SGD on lists of parameters, gradients and running values, which it changes in place.
+
+    Options as in `SGD`, whose state holds the lists under the names of their elements.
+    """
+    states = {"momentum_buffer": momentum_buffer_list}
+    apply_rule(
+        SGD,
+        params,
+        d_p_list,
+        states,
+        grad_scale=grad_scale,
+        found_inf=found_inf,
+        foreach=foreach,
+        fused=fused,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        lr=lr,
+        dampening=dampening,
+        nesterov=nesterov,
+        maximize=maximize,
+    )
