@@ -22,6 +22,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from nbtorch.kernels import precision
 from nbtorch.kernels.cuda import target
 from nbtorch.kernels.cuda.target import cuda, divide, int32, int64
 
@@ -53,8 +54,18 @@ LARGE_TILE = {4: Tile(128, 128, 8, 8, 8), 8: Tile(64, 64, 8, 4, 4)}
 SMALL_TILE = {4: Tile(32, 128, 8, 4, 4), 8: Tile(32, 64, 8, 4, 4)}
 """For products with few rows."""
 
+TENSOR_TILES = {
+    "tf32": (Tile(32, 128, 16, 4, 4), Tile(128, 128, 16, 8, 8)),
+    "3xtf32": (Tile(32, 128, 8, 4, 4), Tile(128, 128, 8, 8, 8)),
+}
+"""For float32 products on tensor cores, (with few rows, with many): a warp computes `thread_rows`·8 rows and
+`thread_columns`·4 columns, and the two tiles fill 35 KB of shared memory."""
+
 SIMULATOR_TILE = Tile(16, 16, 16, 4, 4)
 """The same code with few threads, each of which costs the simulator milliseconds."""
+
+SIMULATOR_TENSOR_TILE = Tile(16, 8, 8, 2, 2)
+"""The same for tensor cores: one warp, one instruction."""
 
 DIRECT_ROWS = 2
 """Up to so many rows for each group, tiles would be mostly empty and a thread for each element is faster."""
@@ -309,24 +320,133 @@ GRAD_WEIGHT = Pass(
 )
 
 
+class Arithmetic(NamedTuple):
+    """How the threads of a block multiply two tiles in shared memory.
+
+    `place(thread)` returns (row, column, a_offset, b_offset): a thread's first row and column in the block's tile, and
+    where its reading of the two tiles begins. It has the rows row + i // `row_run` · `row_group` + i % `row_run`, and
+    the columns likewise. `put(tile, place, low, value)` stores an operand, in `parts` numbers of which the second lies
+    `low` further; `pitches` are the distances in the two tiles from one k to the next.
+    """
+
+    multiply: Any
+    place: Any
+    put: Any
+    parts: int
+    pitches: tuple[int, int]
+    row_run: int
+    row_group: int
+    column_run: int
+    column_group: int
+
+
+@target.device
+def put_whole(tile, place, low, value):
+    """Store an operand as it is."""
+    tile[place] = value
+
+
+rounded = target.round_tf32()
+
+
+@target.device
+def put_rounded(tile, place, low, value):
+    """Store an operand rounded to TensorFloat-32."""
+    tile[place] = rounded(value)
+
+
+@target.device
+def put_split(tile, place, low, value):
+    """Store an operand rounded to TensorFloat-32, and what the rounding took away."""
+    high = rounded(value)
+    tile[place] = high
+    tile[place + low] = rounded(value - high)
+
+
+def fused(tile: Tile) -> Arithmetic:
+    """Return the arithmetic of fused multiply-adds: each thread has a tile of its own in registers."""
+    row_group, column_group = tile.rows // (tile.thread_rows // 4), tile.columns // (tile.thread_columns // 4)
+    across = tile.columns // tile.thread_columns
+    a_pitch = tile.rows + 4  # four elements of padding spread the threads that store one row of k over the banks
+    pitches = a_pitch, tile.columns
+    sizes = tile.thread_rows, tile.thread_columns, tile.depth
+    multiply_rows = target.register_tile(*sizes, (a_pitch, row_group), (tile.columns, column_group))
+
+    @target.device
+    def place(thread):
+        row, column = int32(thread // across * 4), int32(thread % across * 4)
+        return row, column, row, column
+
+    @target.device
+    def multiply(a, a_start, b, b_start, thread, sums):
+        multiply_rows(a, a_start, b, b_start, sums)
+
+    return Arithmetic(multiply, place, put_whole, 1, pitches, 4, row_group, 4, column_group)
+
+
+def tensor_cores(tile: Tile, exact: bool) -> Arithmetic:
+    """Return the arithmetic of tensor cores, whose products a warp computes together.
+
+    Args:
+        exact: multiply the remainders of the rounding to TensorFloat-32 as well, for the accuracy of float32.
+    """
+    A_PITCH, B_PITCH = tile.rows + 8, tile.columns + 8
+    A_LOW, B_LOW = (tile.depth * A_PITCH, tile.depth * B_PITCH) if exact else (0, 0)
+    ROWS, COLUMNS = tile.thread_rows * 8, tile.thread_columns * 4  # of a warp
+    ACROSS = tile.columns // COLUMNS
+    sizes = tile.thread_rows // 2, tile.thread_columns // 2, tile.depth
+    multiply_warp = target.warp_tile(*sizes, A_PITCH, B_PITCH, A_LOW, B_LOW)
+
+    @target.device
+    def place(thread):
+        warp, group, quarter = int32(thread // 32), int32(thread % 32 // 4), int32(thread % 4)
+        row, column = int32(warp // ACROSS * ROWS), int32(warp % ACROSS * COLUMNS)
+        a_offset = int32(row + group + quarter * A_PITCH)
+        b_offset = int32(column + group + quarter * B_PITCH)
+        return int32(row + group), int32(column + 2 * quarter), a_offset, b_offset
+
+    @target.device
+    def multiply(a, a_start, b, b_start, thread, sums):
+        multiply_warp(a, a_start, b, b_start, thread % 32, sums)
+
+    parts, put = (2, put_split) if exact else (1, put_rounded)
+    return Arithmetic(multiply, place, put, parts, (A_PITCH, B_PITCH), 1, 8, 2, 8)
+
+
 @functools.cache
-def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
+def gemm(which: Pass, dtype: np.dtype, tile: Tile, rounding: str = "ieee") -> target.Kernel:
     """Make the tiled kernel; block (x, y, z) computes tile (x, y) of the columns and rows of group and split z.
 
     Two tiles of a and b lie in shared memory: while the threads multiply one, they fetch the next.
+
+    Args:
+        rounding: "ieee" multiplies in `dtype`, "tf32" on tensor cores after rounding, "3xtf32" on tensor cores with
+            float32's accuracy. Infinity has no remainder of rounding, so the last one computes what is not finite anew.
     """
     a_place, b_column, b_place, c_place, c_stride = which
+    arithmetic = fused(tile) if rounding == "ieee" else tensor_cores(tile, exact=rounding == "3xtf32")
+    multiply, place_of, put = arithmetic.multiply, arithmetic.place, arithmetic.put
+    A_PITCH, B_PITCH = arithmetic.pitches
+    ROW_RUN, ROW_GROUP, COLUMN_RUN, COLUMN_GROUP = arithmetic[5:]
     ROWS, COLUMNS, DEPTH, THREAD_ROWS, THREAD_COLUMNS = tile
     THREADS = tile.threads
-    A_PITCH = ROWS + 4  # four elements of padding spread the threads that store one row of k over the banks
-    A_SIZE, B_SIZE = DEPTH * A_PITCH, DEPTH * COLUMNS
+    A_LOW, B_LOW = DEPTH * A_PITCH, DEPTH * B_PITCH
+    A_SIZE, B_SIZE = arithmetic.parts * A_LOW, arithmetic.parts * B_LOW
+    EXACT = rounding == "3xtf32"
     A_LOADS, B_LOADS = ROWS * DEPTH // THREADS, COLUMNS * DEPTH // THREADS
     A_STEP, B_STEP = THREADS // DEPTH, THREADS // COLUMNS
-    ROW_GROUP, COLUMN_GROUP = ROWS // (THREAD_ROWS // 4), COLUMNS // (THREAD_COLUMNS // 4)
-    ACROSS = COLUMNS // THREAD_COLUMNS
     A_SHARED, B_SHARED, SUMS = 2 * A_SIZE, 2 * B_SIZE, THREAD_ROWS * THREAD_COLUMNS
-    multiply = target.register_tile(THREAD_ROWS, THREAD_COLUMNS, DEPTH, (A_PITCH, ROW_GROUP), (COLUMNS, COLUMN_GROUP))
     zero = dtype.type(0)
+
+    @target.device
+    def direct_sum(a, b, g, group, row, column, begin, end):
+        kept = b_column(g, group, column)
+        total = zero
+        for k in range(begin, end):
+            place = b_place(g, kept, int32(k))
+            if place >= 0:
+                total += a[a_place(g, group, int32(k)) + row * int64(g.row_stride)] * b[place]
+        return total
 
     def kernel(a, b, c, bias, has_bias, groups, split_size, g):
         a_tiles = cuda.shared.array(A_SHARED, dtype, alignment=16)
@@ -347,7 +467,7 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
         kept = b_column(g, group, column if column_inside else int32(0))
         begin = int32(split * g.split_depth)
         end = int32(min(g.depth, begin + g.split_depth))
-        row_in_block, column_in_block = int32(thread // ACROSS * 4), int32(thread % ACROSS * 4)
+        row_in_block, column_in_block, a_offset, b_offset = place_of(thread)
 
         stage = int32(0)
         step = int32(begin - DEPTH)  # the first round only fetches
@@ -366,29 +486,41 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile) -> target.Kernel:
                     place = b_place(g, kept, k) if column_inside and k < end else int64(-1)
                     b_next[i] = b[place] if place >= 0 else zero
             if step >= begin:
-                multiply(a_tiles, stage * A_SIZE + row_in_block, b_tiles, stage * B_SIZE + column_in_block, sums)
+                multiply(a_tiles, stage * A_SIZE + a_offset, b_tiles, stage * B_SIZE + b_offset, thread, sums)
             stage = int32(1 - stage)
             if following < end:
                 for i in range(A_LOADS):
-                    a_tiles[stage * A_SIZE + a_k * A_PITCH + a_row + i * A_STEP] = a_next[i]
+                    put(a_tiles, stage * A_SIZE + a_k * A_PITCH + a_row + i * A_STEP, A_LOW, a_next[i])
                 for i in range(B_LOADS):
-                    b_tiles[stage * B_SIZE + (b_k + i * B_STEP) * COLUMNS + b_slot] = b_next[i]
+                    put(b_tiles, stage * B_SIZE + (b_k + i * B_STEP) * B_PITCH + b_slot, B_LOW, b_next[i])
             cuda.syncthreads()
             step = following
 
         stride = int64(c_stride(g))
+        finite = True
         for j in range(THREAD_COLUMNS):
-            column = int32(first_column + column_in_block + j // 4 * COLUMN_GROUP + j % 4)
+            column = int32(first_column + column_in_block + j // COLUMN_RUN * COLUMN_GROUP + j % COLUMN_RUN)
             if column < g.columns:
                 place = c_place(g, group, column) + split * split_size
                 for i in range(THREAD_ROWS):
-                    row = int32(first_row + row_in_block + i // 4 * ROW_GROUP + i % 4)
+                    row = int32(first_row + row_in_block + i // ROW_RUN * ROW_GROUP + i % ROW_RUN)
                     if row < g.rows:
                         value = sums[i * THREAD_COLUMNS + j]
+                        finite = finite and abs(value) < math.inf
                         c[place + row * stride] = value + bias[group * g.rows + row] if has_bias else value
+        if EXACT and not finite:
+            for element in range(SUMS):
+                i, j = int32(element // THREAD_COLUMNS), int32(element % THREAD_COLUMNS)
+                row = int32(first_row + row_in_block + i // ROW_RUN * ROW_GROUP + i % ROW_RUN)
+                column = int32(first_column + column_in_block + j // COLUMN_RUN * COLUMN_GROUP + j % COLUMN_RUN)
+                if row < g.rows and column < g.columns:
+                    value = direct_sum(a, b, g, group, row, column, begin, end)
+                    place = c_place(g, group, column) + split * split_size
+                    c[place + row * stride] = value + bias[group * g.rows + row] if has_bias else value
 
     parameters = (dtype, dtype, dtype, dtype, "int32", "int32", "int64", Geometry)
-    return target.Kernel(kernel, parameters, THREADS, blocks=2)
+    blocks = 1 if EXACT else 2  # remainders take more than the 128 registers that two blocks leave a thread
+    return target.Kernel(kernel, parameters, THREADS, blocks, needs=(7, 5) if rounding == "ieee" else (8, 0))
 
 
 @functools.cache
@@ -514,7 +646,20 @@ def conv_forward(
     sizes = _sizes(input, weight, output, stride, padding, dilation, groups)
     for images in _batches(output):
         g = _geometry(sizes, "forward", output[images].shape[0])
-        _product(FORWARD, weight, input[images], output[images], bias, groups, g)
+        _product(FORWARD, weight, input[images], output[images], bias, groups, g, precision.conv)
+
+
+def matrix_products(a: Any, b: Any, output: Any, wanted: str) -> None:
+    """Write the products of `a` (groups, n, m) and `b` (groups, m, p), C-contiguous, to `output` (groups, n, p).
+
+    They are computed as a pointwise convolution. `wanted` is the precision, one of `nbtorch.kernels.precision.CHOICES`.
+    """
+    groups, rows, inner = a.shape
+    columns = b.shape[-1]
+    input, weight = b.reshape(1, groups * inner, 1, 1, columns), a.reshape(groups * rows, inner, 1, 1, 1)
+    result = output.reshape(1, groups * rows, 1, 1, columns)
+    sizes = _sizes(input, weight, result, (1, 1, 1), (0, 0, 0), (1, 1, 1), groups)
+    _product(FORWARD, weight, input, result, None, groups, _geometry(sizes, "forward", 1), wanted)
 
 
 def conv_grad_input(
@@ -531,7 +676,7 @@ def conv_grad_input(
     sizes = _sizes(grad_input, weight, grad_output, stride, padding, dilation, groups)
     for images in _batches(grad_input):
         g = _geometry(sizes, "grad_input", grad_input[images].shape[0])
-        _product(GRAD_INPUT, weight, grad_output[images], grad_input[images], bias, groups, g)
+        _product(GRAD_INPUT, weight, grad_output[images], grad_input[images], bias, groups, g, precision.conv)
 
 
 def conv_grad_weight(
@@ -553,12 +698,13 @@ def conv_grad_weight(
         grid = (g.columns, min(groups * g.rows, MAX_GRID_Y))
         reduce(GRAD_WEIGHT, dtype)(grid, grad_output, input, grad_weight, groups, g)
         return
-    tile = _tile(g, dtype)
+    rounding = _rounding(dtype, precision.conv)
+    tile = _tile(g, dtype, rounding)
     blocks = -(-g.columns // tile.columns) * -(-g.rows // tile.rows) * groups
     splits, split_depth = _split(g.depth, tile.depth, blocks)
     g = g._replace(split_depth=split_depth)
     partials = grad_weight if splits == 1 else target.empty(grad_weight, splits * grad_weight.size)
-    _launch_gemm(GRAD_WEIGHT, tile, splits, grad_output, input, partials, None, groups, grad_weight.size, g)
+    _launch_gemm(GRAD_WEIGHT, rounding, tile, splits, grad_output, input, partials, None, groups, grad_weight.size, g)
     _add_splits(partials, splits, grad_weight)
 
 
@@ -581,7 +727,7 @@ def _add_splits(partials: Any, splits: int, total: Any) -> None:
         add_splits(np.dtype(total.dtype))(blocks, partials, splits, total.size, total)
 
 
-def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int, g: Geometry) -> None:
+def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int, g: Geometry, wanted: str) -> None:
     """Launch the kernel that suits the shape of a product whose sum is not split."""
     if c.size == 0:
         return
@@ -591,11 +737,13 @@ def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int,
         offered = c if bias is None else bias  # a pointer that is not read
         direct(which, dtype)(grid, a, b, c, offered, bias is not None, groups, g)
     else:
-        _launch_gemm(which, _tile(g, dtype), 1, a, b, c, bias, groups, 0, g)
+        rounding = _rounding(dtype, wanted)
+        _launch_gemm(which, rounding, _tile(g, dtype, rounding), 1, a, b, c, bias, groups, 0, g)
 
 
 def _launch_gemm(
     which: Pass,
+    rounding: str,
     tile: Tile,
     splits: int,
     a: Any,
@@ -610,15 +758,22 @@ def _launch_gemm(
     if grid[1] > MAX_GRID_Y or grid[2] > MAX_GRID_Y:
         raise OverflowError(f"convolution: too many channels or groups for CUDA, a grid of {grid} blocks")
     offered = c if bias is None else bias  # a pointer that is not read
-    kernel = gemm(which, np.dtype(c.dtype), tile)
+    kernel = gemm(which, np.dtype(c.dtype), tile, rounding)
     kernel(grid, a, b, c, offered, bias is not None, groups, split_size, g)
 
 
-def _tile(g: Geometry, dtype: np.dtype) -> Tile:
+def _rounding(dtype: np.dtype, wanted: str) -> str:
+    """Return the arithmetic of `gemm`: tensor cores for float32 where there are any, as exact as is wanted."""
+    if dtype.itemsize != 4 or not target.has_tensor_cores():
+        return "ieee"
+    return "tf32" if wanted == "tf32" else "3xtf32"
+
+
+def _tile(g: Geometry, dtype: np.dtype, rounding: str) -> Tile:
     if target.SIMULATOR:
-        return SIMULATOR_TILE
-    tiles = SMALL_TILE if g.rows <= SMALL_TILE[dtype.itemsize].rows else LARGE_TILE
-    return tiles[dtype.itemsize]
+        return SIMULATOR_TILE if rounding == "ieee" else SIMULATOR_TENSOR_TILE
+    small, large = TENSOR_TILES.get(rounding) or (SMALL_TILE[dtype.itemsize], LARGE_TILE[dtype.itemsize])
+    return small if g.rows <= small.rows else large
 
 
 def _split(depth: int, step: int, blocks: int) -> tuple[int, int]:
@@ -711,6 +866,9 @@ def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
     for name, which in passes.items():
         kernels[f"{name}, large tile"] = gemm(which, dtype, LARGE_TILE[dtype.itemsize])
         kernels[f"{name}, small tile"] = gemm(which, dtype, SMALL_TILE[dtype.itemsize])
+        for chosen, (small, large) in TENSOR_TILES.items() if dtype.itemsize == 4 else ():
+            kernels[f"{name}, {chosen}, large tile"] = gemm(which, dtype, large, chosen)
+            kernels[f"{name}, {chosen}, small tile"] = gemm(which, dtype, small, chosen)
     kernels["forward, direct"] = direct(FORWARD, dtype)
     kernels["grad_input, direct"] = direct(GRAD_INPUT, dtype)
     kernels["grad_weight, reduce"] = reduce(GRAD_WEIGHT, dtype)

@@ -111,15 +111,22 @@ class Kernel:
         threads: threads per block.
         blocks: how many blocks should fit on a multiprocessor at once, which bounds the registers of a thread. (Left to
             itself the assembler saves registers until it has to spill.)
+        needs: the least compute capability that has the kernel's instructions.
     """
 
     def __init__(
-        self, function: Callable[..., None], parameters: tuple[Any, ...], threads: int, blocks: int = 4
+        self,
+        function: Callable[..., None],
+        parameters: tuple[Any, ...],
+        threads: int,
+        blocks: int = 4,
+        needs: tuple[int, int] = (7, 5),
     ) -> None:
         self.function = function
         self.parameters = parameters
         self.threads = threads
         self.blocks = blocks
+        self.needs = needs
 
     def __call__(self, grid: int | tuple[int, ...], *arguments: Any) -> None:
         """Launch `grid` blocks on CuPy's current stream (the simulator returns when they are done)."""
@@ -202,6 +209,15 @@ def empty(like: Any, size: int, dtype: Any = None) -> Any:
     import cupy
 
     return cupy.empty(size, dtype)
+
+
+def contiguous(array: Any) -> Any:
+    """Return an array in C order: itself where it is."""
+    if SIMULATOR:
+        return np.ascontiguousarray(array)
+    import cupy
+
+    return cupy.ascontiguousarray(array)
 
 
 _peaks: dict[int, list[int]] = {}
@@ -313,6 +329,159 @@ def register_tile(
     """
     make = _register_tile_model if SIMULATOR else _register_tile_intrinsic
     return make(rows, columns, depth, row_pitch, column_pitch)
+
+
+def has_tensor_cores() -> bool:
+    """Say whether the current device multiplies TensorFloat-32 on tensor cores; the simulator does not unless asked."""
+    return False if SIMULATOR else _capability(cuda.get_current_device().id) >= (8, 0)
+
+
+@functools.cache
+def _capability(index: int) -> tuple[int, int]:
+    return tuple(cuda.gpus[index].compute_capability)
+
+
+def _round_tf32_model(value):
+    """Round to 10 bits of fraction, halves away from zero, as `cvt.rna.tf32.f32` does."""
+    bits = np.float32(value).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32) if np.isfinite(value) else value
+
+
+def _inline(builder: Any, code: str, constraints: str, result: Any, operands: list[Any]) -> Any:
+    """Emit one instruction of PTX."""
+    from llvmlite import ir
+
+    types_of_operands = [operand.type for operand in operands]
+    return builder.call(ir.InlineAsm(ir.FunctionType(result, types_of_operands), code, constraints, False), operands)
+
+
+def _round_tf32_intrinsic() -> Any:
+    from llvmlite import ir
+    from numba.cuda.extending import intrinsic
+
+    def emit(context, builder, signature, arguments):
+        bits = _inline(builder, "cvt.rna.tf32.f32 $0, $1;", "=r,f", ir.IntType(32), [arguments[0]])
+        return builder.bitcast(bits, ir.FloatType())
+
+    @intrinsic
+    def round_tf32(typing_context, value):
+        return cuda.types.float32(cuda.types.float32), emit
+
+    return round_tf32
+
+
+@functools.cache
+def round_tf32() -> Any:
+    """Make the device function `round_tf32(value)`: a float32 rounded to TensorFloat-32."""
+    return _round_tf32_model if SIMULATOR else _round_tf32_intrinsic()
+
+
+MMA_ROWS, MMA_COLUMNS, MMA_DEPTH = 16, 8, 8
+"""The product that the 32 threads of a warp compute with one instruction, `mma.sync.m16n8k8` for TensorFloat-32."""
+
+
+def _warp_tile_model(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
+    """Return the Python model of `warp_tile`: each thread computes its own elements from the shared arrays."""
+
+    def multiply(a, a_start, b, b_start, lane, tile):
+        group, quarter = lane // 4, lane % 4
+        k = np.arange(depth)[:, None]
+        left = a_start - group - quarter * a_pitch + k * a_pitch + group + np.arange(2 * rows) * 8
+        j = np.arange(2 * columns)
+        right = b_start - group - quarter * b_pitch + k * b_pitch + j // 2 * MMA_COLUMNS + 2 * quarter + j % 2
+        pairs = [(0, 0)] if not a_low else [(a_low, 0), (0, b_low), (0, 0)]
+        for a_part, b_part in pairs:
+            tile += (a[left + a_part].T @ b[right + b_part]).reshape(-1)
+
+    return multiply
+
+
+def _warp_tile_intrinsic(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
+    """Return `warp_tile` as straight-line code of loads from shared memory and `mma.sync`."""
+    from llvmlite import ir
+    from numba.cuda.extending import intrinsic
+
+    single, word = ir.FloatType(), ir.IntType(32)
+    four = ir.LiteralStructType([single] * 4)
+    code = (
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9},"
+        " {$10, $11, $12, $13};"
+    )
+    constraints = "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f"
+
+    def emit(context, builder, signature, arguments):
+        index = ir.IntType(64)
+        a, b, tile = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2, 5))
+        starts = {a: arguments[1], b: arguments[3]}
+        zero = ir.Constant(single, 0.0)
+
+        def load(array, offset):
+            place = builder.add(starts[array], ir.Constant(index, offset))
+            return builder.bitcast(builder.load(builder.gep(array, [place])), word)
+
+        def left(k, row, low):
+            return [load(a, low + (k + i // 2 * 4) * a_pitch + row * MMA_ROWS + i % 2 * 8) for i in range(4)]
+
+        def right(k, column, low):
+            return [load(b, low + (k + i * 4) * b_pitch + column * MMA_COLUMNS) for i in range(2)]
+
+        def product(left, right, sums):
+            result = _inline(builder, code, constraints, four, [*left, *right, *sums])
+            return [builder.extract_value(result, i) for i in range(4)]
+
+        width = 2 * columns
+        places = {
+            (row, column): [(2 * row + i // 2) * width + 2 * column + i % 2 for i in range(4)]
+            for row in range(rows)
+            for column in range(columns)
+        }
+        slots = [builder.gep(tile, [ir.Constant(index, i)]) for i in range(4 * rows * columns)]
+        sums = [builder.load(slot) for slot in slots]
+        for k in range(0, depth, MMA_DEPTH):
+            highs = [right(k, column, 0) for column in range(columns)]
+            lows = [right(k, column, b_low) for column in range(columns)] if b_low else []
+            for row in range(rows):
+                high = left(k, row, 0)
+                low = left(k, row, a_low) if a_low else []
+                for column in range(columns):
+                    before = [sums[place] for place in places[row, column]]
+                    if not a_low:
+                        after = product(high, highs[column], before)
+                    else:  # tensor cores cut off what float32 would round, so long sums are added outside of them
+                        parts = product(low, highs[column], [zero] * 4)
+                        parts = product(high, lows[column], parts)
+                        parts = product(high, highs[column], parts)
+                        after = [builder.fadd(*pair) for pair in zip(before, parts, strict=True)]
+                    for place, value in zip(places[row, column], after, strict=True):
+                        sums[place] = value
+        for slot, value in zip(slots, sums, strict=True):
+            builder.store(value, slot)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def warp_tile(typing_context, a, a_start, b, b_start, lane, tile):
+        integer = cuda.types.int64
+        return cuda.types.void(a, integer, b, integer, integer, tile), emit
+
+    return warp_tile
+
+
+def warp_tile(rows: int, columns: int, depth: int, a_pitch: int, b_pitch: int, a_low: int = 0, b_low: int = 0) -> Any:
+    """Make the device function `multiply(a, a_start, b, b_start, lane, tile)` for one warp's share of a matrix product.
+
+    The warp adds a[k, row]·b[k, column] for k in range(depth), `rows` × 16 rows and `columns` × 8 columns of them, on
+    tensor cores. `a` and `b` are flat shared arrays of numbers rounded to TensorFloat-32, `a_pitch` and `b_pitch` the
+    distances from one k to the next; pitches of 8 modulo 32 keep the threads on different banks. `tile` is the
+    thread's flat local array of 2·`rows` × 2·`columns` sums. A thread with `lane` = 4·group + quarter has the rows
+    group + 8·i and the columns 2·quarter + 8·(j // 2) + j % 2, and its starts lie at row (column) `group` of k =
+    `quarter`.
+
+    Where the remainders of the rounding lie `a_low` and `b_low` further, three products give float32's accuracy: the
+    product of two remainders is below it. Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores
+    while surpassing the FP32 theoretical peak performance", 2022.
+    """
+    make = _warp_tile_model if SIMULATOR else _warp_tile_intrinsic
+    return make(rows, columns, depth, a_pitch, b_pitch, a_low, b_low)
 
 
 def _atomic_max_model(elements, index, value):

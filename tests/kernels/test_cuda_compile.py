@@ -1,40 +1,17 @@
 """The compile gate: every CUDA kernel becomes machine code without a GPU, with its numbers in registers and no spills.
 
-Needs numba-cuda with NVVM, and `ptxas`. The registers of each kernel are printed (`pytest -s`).
+Needs numba-cuda with NVVM, and `ptxas`. `python -m nbtorch.kernels.cuda.resources` prints what each kernel takes.
 """
 
+import ast
 import importlib
-import importlib.util
-import os
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from nbtorch.kernels.cuda import target
+from nbtorch.kernels.cuda import resources, target
 
-pytestmark = pytest.mark.slow
-
-POOLINGS = ["pool", "avg_pool", "adaptive_pool", "lp_pool", "fractional_pool", "unpool", "pad"]
-FAMILIES = ["conv", *POOLINGS, "elementwise", "norm", "softmax"]
-ARCHITECTURES = [(7, 5), (8, 0), (9, 0)]
-DTYPES = {
-    "conv": ["float32", "float64"],
-    "pool": ["float32", "float64", "int64"],
-    "pad": ["float32", "float64", "uint8", "uint16"],
-}
-
-
-def find_ptxas():
-    """Look for the assembler on the path, in a toolkit, and in the package nvidia-cuda-nvcc."""
-    toolkits = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
-    spec = importlib.util.find_spec("nvidia")
-    packages = [Path(folder) / "cu13" for folder in (spec.submodule_search_locations if spec else ())]
-    return shutil.which("ptxas", path=os.pathsep.join(str(folder / "bin") for folder in packages + toolkits)) or (
-        shutil.which("ptxas")
-    )
+NOT_FAMILIES = {"__init__", "target", "resources"}
 
 
 def why_not():
@@ -43,7 +20,7 @@ def why_not():
         return "the simulator compiles nothing"
     if not target.has_numba_cuda():
         return "numba-cuda is not installed"
-    if find_ptxas() is None:
+    if resources.find_ptxas() is None:
         return "ptxas is not installed (pip install 'cuda-toolkit[nvcc]==13.0.*')"
     try:
         target.Kernel(do_nothing, ("int32",), 32).ptx((8, 0))
@@ -57,36 +34,56 @@ def do_nothing(number):
     pass
 
 
-def kernels():
-    for family in FAMILIES:
-        for dtype in DTYPES.get(family, ["float32", "float64"]):
-            module = importlib.import_module(f"nbtorch.kernels.cuda.{family}")
-            for name in module.catalogue(np.dtype(dtype)):
-                yield pytest.param(family, name, dtype, id=f"{family}-{name}-{dtype}")
-
-
 @pytest.fixture(scope="module")
 def ptxas():
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    return find_ptxas()
+    return resources.find_ptxas()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
-@pytest.mark.parametrize(("family", "name", "dtype"), list(kernels()))
-def test_kernel_compiles_without_spills(family, name, dtype, architecture, ptxas, tmp_path):
+def factories(family):
+    """Return the names of a module's functions that make kernels."""
     module = importlib.import_module(f"nbtorch.kernels.cuda.{family}")
-    kernel = module.catalogue(np.dtype(dtype))[name]
-    source = tmp_path / "kernel.ptx"
-    source.write_text(kernel.ptx(architecture))
-    machine = "sm_{}{}".format(*architecture)
-    command = [ptxas, "-v", f"-arch={machine}", str(source), "-o", str(tmp_path / "kernel.cubin")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    registers = int(re.search(r"Used (\d+) registers", result.stderr).group(1))
-    pattern = r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
-    memory = [int(number) for number in re.search(pattern, result.stderr).groups()]
-    print(f"{family:12} {name:24} {dtype:8} {machine} {registers:4} registers")
-    assert memory == [0, 0, 0], f"stack frame, spill stores, spill loads: {memory}"
-    assert registers * kernel.threads * kernel.blocks <= 65536
+    tree = ast.parse(Path(module.__file__).read_text())
+    return {
+        function.name
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("target.Kernel", "Kernel")
+    }
+
+
+def modules():
+    return sorted(path.stem for path in Path(target.__file__).parent.glob("*.py") if path.stem not in NOT_FAMILIES)
+
+
+@pytest.mark.parametrize("family", modules())
+def test_no_kernel_is_forgotten(family):
+    module = importlib.import_module(f"nbtorch.kernels.cuda.{family}")
+    made = factories(family)
+    if not made:
+        return
+    listed = [
+        kernel
+        for dtype in resources.DTYPES.get(family, ("float32", "float64"))
+        for kernel in module.catalogue(np.dtype(dtype)).values()
+    ]
+    assert made <= {kernel.function.__qualname__.partition(".")[0] for kernel in listed}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", resources.ARCHITECTURES, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
+@pytest.mark.parametrize(
+    ("family", "dtype", "name"),
+    [pytest.param(*found, id="-".join((found[0], found[2], found[1]))) for found in resources.kernels()],
+)
+def test_kernel_compiles_without_spills(family, dtype, name, architecture, ptxas):
+    kernel = resources.kernel(family, dtype, name)
+    if architecture < kernel.needs:
+        pytest.skip("tensor cores there do not know TensorFloat-32")
+    found = resources.assemble(kernel.ptx(architecture), architecture, ptxas)
+    assert (found.stack, found.spill_stores, found.spill_loads) == (0, 0, 0)
+    assert found.registers * kernel.threads * kernel.blocks <= 65536
+    assert found.shared <= 48 * 1024

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import plain_kernels as plain
 import pytest
-from nbtorch.kernels.cuda import conv, elementwise, pool, target, unpool
+from nbtorch.kernels import precision
+from nbtorch.kernels.cuda import conv, elementwise, gemm, pool, target, unpool
 
 inside = pytest.mark.skipif(not target.is_simulator(), reason="runs in a process of its own, in the simulator")
 
@@ -117,6 +118,83 @@ def test_a_sum_in_several_parts(monkeypatch):
     monkeypatch.setattr(conv, "_split", lambda depth, step, blocks: (-(-depth // (2 * step)), 2 * step))
     x, weight, grad, options = conv_problem("every option in three dimensions")
     assert_close(results((conv.conv_grad_weight, plain.conv_grad_weight), weight.shape, x.dtype, grad, x, *options))
+
+
+@inside
+@pytest.mark.parametrize("rounding", ["tf32", "3xtf32"])
+@pytest.mark.parametrize("name", ["3x3", "every option in three dimensions"])
+def test_tensor_cores(name, rounding, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(precision, "conv", "tf32" if rounding == "tf32" else "ieee")
+    x, weight, grad, options = conv_problem(name, np.float32)
+    calls = [
+        ("conv_forward", grad.shape, (x, weight, None, *options)),
+        ("conv_grad_input", x.shape, (grad, weight, None, *options)),
+        ("conv_grad_weight", weight.shape, (grad, x, *options)),
+    ]
+    for function, shape, arguments in calls:
+        functions = getattr(conv, function), getattr(plain, function)
+        actual, expected = results(functions, shape, np.float32, *arguments)
+        error = np.abs(actual - expected).max() / np.abs(expected).max()
+        assert error < (2e-3 if rounding == "tf32" else 1e-6), function
+        if function == "conv_forward":
+            assert (error > 1e-5) == (rounding == "tf32"), "the switch chooses"
+
+
+@inside
+def test_tensor_cores_in_a_tile_with_several_warps(monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(precision, "conv", "ieee")
+    monkeypatch.setattr(conv, "SIMULATOR_TENSOR_TILE", conv.Tile(64, 32, 8, 4, 4))
+    x, weight, grad, options = conv_problem("every option in three dimensions", np.float32)
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, None, *options))
+
+
+@inside
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_three_products_keep_infinity_and_nan(monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(precision, "conv", "ieee")
+    x, weight, grad, options = conv_problem("3x3", np.float32)
+    x[0, 0, 0, 1, 1], x[0, 0, 0, 4, 5], x[1, 0, 0, 3, 3] = np.inf, -np.inf, np.nan
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, None, *options))
+
+
+@inside
+@pytest.mark.parametrize("wanted", ["ieee", "tf32"])
+@pytest.mark.parametrize("stack", [(), (2,), (2, 1, 2)])
+def test_matrix_products(stack, wanted, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(precision, "matmul", wanted)
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((*stack, 5, 11)), rng.standard_normal((*stack, 9, 11)).swapaxes(-1, -2)
+    output = np.full((*stack, 5, 9), 77, np.float32)
+    gemm.matmul(a.astype(np.float32), b.astype(np.float32), output)
+    error = np.abs(output - a @ b).max()
+    assert (1e-4 < error < 2e-2) if wanted == "tf32" else error < 1e-5
+
+
+@inside
+@pytest.mark.parametrize("size", [33, 2000])
+def test_three_products_are_as_accurate_as_float32(size):
+    """The sums that `warp_tile` adds up, against float64 and against a sum in float32."""
+    rng = np.random.default_rng(size)
+    a, b = (rng.standard_normal(size).astype(np.float32) for _ in range(2))
+    high_a, high_b = (np.array([target.round_tf32()(v) for v in x], np.float32) for x in (a, b))
+    low_a, low_b = (
+        np.array([target.round_tf32()(v) for v in x - high], np.float32) for x, high in ((a, high_a), (b, high_b))
+    )
+    total, plain_total = np.float32(0), np.float32(0)
+    for i in range(0, size, 8):
+        part = np.float32(0)
+        for left, right in ((low_a, high_b), (high_a, low_b), (high_a, high_b)):
+            part = np.float32(part + np.dot(left[i : i + 8], right[i : i + 8]))
+        total = np.float32(total + part)
+    for left, right in zip(a, b, strict=True):
+        plain_total = np.float32(plain_total + left * right)
+    exact = np.dot(a.astype(np.float64), b)
+    scale = np.abs(a.astype(np.float64) * b).sum()
+    assert abs(total - exact) / scale < max(2e-7, abs(plain_total - exact) / scale)
 
 
 @inside
