@@ -24,6 +24,8 @@ from ..ops.shape import broadcast_tensors
 from ..random import numpy_generator
 from ..tensor import Tensor, normalize_dim
 from .arguments import Sizes, extents, require_rank
+from .attention_functions import multi_head_attention_forward as multi_head_attention_forward
+from .attention_functions import scaled_dot_product_attention as scaled_dot_product_attention
 from .loss_functions import *  # noqa: F403
 from .padding import pad as pad
 from .pooling import *  # noqa: F403
