@@ -72,7 +72,7 @@ def _run(kernel: Callable[..., None], arguments: Callable[[], tuple[Any, ...]]) 
 
 def _steps(dtype: dtypes.dtype, where: Device) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that runs it, for each kernel and size."""
-    families = (_elementwise, _norm, _softmax, _pool, _conv) if dtype.is_floating_point else (_pool,)
+    families = (_elementwise, _norm, _softmax, _attention, _pool, _conv) if dtype.is_floating_point else (_pool,)
     sizes = SIZES if where.type == "cpu" else SIZES[:1]
     for family, size in itertools.product(families, sizes):
         for kernel, arguments in family(dtype, where, size):
@@ -155,6 +155,22 @@ def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
         yield kernels.softmax_forward, lambda array=array: (array(), True, array())  # type: ignore[misc]
         yield kernels.softmax_backward, lambda array=array: (array(), array(), True, array())  # type: ignore[misc]
+
+
+def _attention(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "attention")
+
+    def array(features: int = 8) -> Any:
+        return _zeros((1, 1, size, features), dtype, where)
+
+    def sums() -> Any:
+        return _zeros((1, 1, size), dtype, where)
+
+    yield kernels.attention_forward, lambda: (array(), array(), array(), None, False, 1.0, array(), sums())
+    yield (
+        kernels.attention_backward,
+        lambda: (*[array() for _ in range(5)], sums(), None, False, 1.0, *[array() for _ in range(3)]),
+    )
 
 
 def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:

@@ -13,6 +13,7 @@ import numpy as np
 from . import (
     cases_activation,
     cases_arrangement,
+    cases_attention,
     cases_complex,
     cases_factor,
     cases_linalg,
@@ -499,6 +500,7 @@ CASES: list[Case] = [
     *_losses(),
     *cases_activation.CASES,
     *cases_arrangement.CASES,
+    *cases_attention.CASES,
     *cases_complex.CASES,
     *cases_factor.CASES,
     *cases_linalg.CASES,
