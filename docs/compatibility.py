@@ -83,6 +83,7 @@ REASONS = {
         nn.Container nn.NLLLoss2d Tensor.eig Tensor.lstsq Tensor.solve Tensor.symeig Tensor.volatile
         Tensor.reinforce eig symeig has_lapack has_mkl has_openmp has_spectral Tensor.resize Tensor.resize_as
         Tensor.triangular_solve Tensor.storage_type""",
+    "attention kernels of other makers, to be put in the place of PyTorch's": "nn.attention.*flash_attention_impl*",
     "not written yet": "nn.* optim.*",
 }
 

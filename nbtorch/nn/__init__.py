@@ -1,6 +1,6 @@
 """Neural networks: modules, containers, parameters, their functions, their initialisation, and utilities."""
 
-from . import functional, init, modules, parameter
+from . import attention, functional, init, modules, parameter
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
@@ -12,6 +12,7 @@ __all__ = [
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "attention",
     "functional",
     "init",
     "modules",

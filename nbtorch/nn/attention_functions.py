@@ -14,6 +14,7 @@ from ..ops.matmul import linear
 from ..ops.operands import broadcast_shape, require_tensor, to_dtype
 from ..ops.shape import cat
 from ..tensor import Tensor
+from .attention import SDPBackend, allowed
 from .padding import pad
 
 
@@ -69,7 +70,7 @@ def scaled_dot_product_attention(
     factor = 1 / math.sqrt(q._array.shape[3]) if scale is None and q._array.shape[3] else float(scale or 0.0)
     if mask is not None:
         mask = _four(mask)
-    if dropout_p > 0 or (mask is not None and mask.requires_grad):
+    if _needs_probabilities(dropout_p, mask):
         result = composed(q, k, v, mask, is_causal, factor, _drop(dropout_p))
     elif mask is None:
         result = Attention(is_causal, factor)(q, k, v)
@@ -77,6 +78,18 @@ def scaled_dot_product_attention(
         mask = mask if mask.dtype is dtypes.bool else to_dtype(mask, _computed_type(q))
         result = Attention(is_causal, factor)(q, k, v, mask)
     return result if query.ndim == 4 == len(batch) + heads else result.reshape(*wanted[:-1], value._array.shape[-1])
+
+
+def _needs_probabilities(dropout_p: float, mask: Tensor | None) -> bool:
+    """Say whether the kernel cannot serve, or must not."""
+    ways = allowed.get()
+    plain = SDPBackend.FLASH_ATTENTION not in ways or dropout_p > 0 or (mask is not None and mask.requires_grad)
+    if plain and SDPBackend.MATH not in ways:
+        raise RuntimeError(
+            "No viable backend for scaled_dot_product_attention was found. This is likely due to turning off both the"
+            " math kernel and the fused kernels."
+        )
+    return plain
 
 
 def _computed_type(q: Tensor) -> dtypes.dtype:
