@@ -191,9 +191,11 @@ def forward(dtype: np.dtype) -> target.Kernel:
     name, real = dtype.name, dtype.type
 
     def kernel(problem, scale, q, k, v, visible, added, out, logarithm):
-        left, right = cuda.shared.array(TILE * PITCH, name), cuda.shared.array(TILE * PITCH, name)
+        left = cuda.shared.array(TILE * PITCH, name)
+        right = cuda.shared.array(TILE * PITCH, name)
         scores = cuda.shared.array(TILE * PITCH, name)
-        tops, sums = cuda.shared.array(THREADS, name), cuda.shared.array(THREADS, name)
+        tops = cuda.shared.array(THREADS, name)
+        sums = cuda.shared.array(THREADS, name)
         thread = cuda.threadIdx.x
         row, lane = thread // LANES, thread % LANES
         tiles = (problem.queries + TILE - 1) // TILE
@@ -273,7 +275,8 @@ def query_gradient(dtype: np.dtype) -> target.Kernel:
     name, real = dtype.name, dtype.type
 
     def kernel(problem, scale, q, k, v, visible, added, grad, logarithm, mean, grad_q):
-        left, right = cuda.shared.array(TILE * PITCH, name), cuda.shared.array(TILE * PITCH, name)
+        left = cuda.shared.array(TILE * PITCH, name)
+        right = cuda.shared.array(TILE * PITCH, name)
         slopes = cuda.shared.array(TILE * PITCH, name)
         row, lane = cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
         tiles = (problem.queries + TILE - 1) // TILE
@@ -318,9 +321,12 @@ def key_gradient(dtype: np.dtype) -> target.Kernel:
     name, real = dtype.name, dtype.type
 
     def kernel(problem, scale, q, k, v, visible, added, grad, logarithm, mean, grad_k, grad_v):
-        left, right = cuda.shared.array(TILE * PITCH, name), cuda.shared.array(TILE * PITCH, name)
-        weights, slopes = cuda.shared.array(TILE * PITCH, name), cuda.shared.array(TILE * PITCH, name)
-        shifts, middles = cuda.shared.array(TILE, name), cuda.shared.array(TILE, name)
+        left = cuda.shared.array(TILE * PITCH, name)
+        right = cuda.shared.array(TILE * PITCH, name)
+        weights = cuda.shared.array(TILE * PITCH, name)
+        slopes = cuda.shared.array(TILE * PITCH, name)
+        shifts = cuda.shared.array(TILE, name)
+        middles = cuda.shared.array(TILE, name)
         thread = cuda.threadIdx.x
         row, lane = thread // LANES, thread % LANES
         tiles = (problem.keys + TILE - 1) // TILE

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -430,6 +431,7 @@ def test_padding_in_evaluation(nested, norm):
     """PyTorch leaves the padding out there, and its result is 0."""
 
     def program(library):
+        warnings.simplefilter("ignore")  # PyTorch calls nested tensors a prototype, once
         layer = library.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True, dtype=library.float64)
         last = library.nn.LayerNorm(8, dtype=library.float64) if norm else None
         encoder = library.nn.TransformerEncoder(layer, 2, last, enable_nested_tensor=nested)
