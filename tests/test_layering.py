@@ -25,6 +25,8 @@ LAYERS = [
     ("nbtorch/creation", "nbtorch/exchange", "nbtorch/random", "nbtorch/printing", "nbtorch/storage"),
     (
         "nbtorch/nn/arguments",
+        "nbtorch/nn/attention",
+        "nbtorch/nn/attention_functions",
         "nbtorch/nn/pooling",
         "nbtorch/nn/padding",
         "nbtorch/nn/loss_functions",
