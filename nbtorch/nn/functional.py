@@ -26,6 +26,7 @@ from ..tensor import Tensor, normalize_dim
 from .arguments import Sizes, extents, require_rank
 from .attention_functions import multi_head_attention_forward as multi_head_attention_forward
 from .attention_functions import scaled_dot_product_attention as scaled_dot_product_attention
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .loss_functions import *  # noqa: F403
 from .padding import pad as pad
 from .pooling import *  # noqa: F403

@@ -1,7 +1,9 @@
 """The modules of `nbtorch.nn`, one file per family."""
 
+from ..linear_cross_entropy import LinearCrossEntropyOptions
 from .activation import GLU, MODULES, LogSoftmax, PReLU, Softmax, Softmax2d, Softmin
 from .attention import MultiheadAttention
+from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -37,6 +39,7 @@ from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, Fea
 from .flatten import Flatten, Unflatten
 from .fold import Fold, Unfold
 from .linear import Bilinear, Identity, LazyLinear, Linear
+from .linear_cross_entropy import LinearCrossEntropyLoss
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -115,6 +118,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -185,6 +189,8 @@ __all__ = [
     "LazyInstanceNorm3d",
     "LazyLinear",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSoftmax",
     "MSELoss",
