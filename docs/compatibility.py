@@ -88,7 +88,10 @@ REASONS = {
 }
 
 # Why a signature differs, likewise.
-DIFFERENCES: dict[str, str] = {"not mended yet": "*"}
+DIFFERENCES = {
+    "a decorator hides PyTorch's own signature, which is the same": "nn.Container nn.NLLLoss2d",
+    "PyTorch's docstring says so, but the function takes it by keyword only": "nn.functional.gelu",
+}
 
 
 def library(name: str, namespace: str) -> Any:
@@ -156,12 +159,23 @@ def _documented_signature(function: Any) -> list[tuple[str, str, str]] | None:
     defaults = [inspect.Parameter.empty] * (len(arguments.args) - len(arguments.defaults)) + arguments.defaults
     shown = [("POSITIONAL_OR_KEYWORD", a, d) for a, d in zip(arguments.args, defaults, strict=True)]
     shown += [("KEYWORD_ONLY", a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
-    return [(a.arg, kind, ast.unparse(d) if isinstance(d, ast.expr) else _shown(d)) for kind, a, d in shown]
+    return [(a.arg, kind, _evaluated(d) if isinstance(d, ast.expr) else _shown(d)) for kind, a, d in shown]
+
+
+def _evaluated(default: ast.expr) -> str:
+    """Return a default that is written in a docstring."""
+    text = ast.unparse(default)
+    try:
+        return _shown(eval(text, {"__builtins__": {}}))
+    except NameError:
+        return text
 
 
 def _shown(default: Any) -> str:
     if default is inspect.Parameter.empty:
         return ""
+    if isinstance(default, float) and default.is_integer():
+        default = int(default)
     return getattr(default, "__name__", None) or repr(default)
 
 

@@ -30,6 +30,8 @@ LAYERS = [
         "nbtorch/nn/pooling",
         "nbtorch/nn/padding",
         "nbtorch/nn/loss_functions",
+        "nbtorch/nn/linear_cross_entropy",
+        "nbtorch/nn/grad",
         "nbtorch/nn/functional",
     ),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),

@@ -1,6 +1,8 @@
 """Neural networks: modules, containers, parameters, their functions, their initialisation, and utilities."""
 
 from . import attention, functional, init, modules, parameter
+from . import common_types, functional, grad, init, modules, parameter
+from .factory import factory_kwargs
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
@@ -13,7 +15,10 @@ __all__ = [
     "UninitializedBuffer",
     "UninitializedParameter",
     "attention",
+    "common_types",
+    "factory_kwargs",
     "functional",
+    "grad",
     "init",
     "modules",
     "parameter",

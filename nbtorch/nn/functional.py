@@ -13,6 +13,7 @@ from ..ops import activation, arithmetic, loss, matmul
 from ..ops.conv import convolution
 from ..ops.embedding import Embedding
 from ..ops.fold import Blocks, Fold, Unfold
+from ..ops.grouped import grouped_mm as grouped_mm
 from ..ops.norm import batch_norm as batch_norm
 from ..ops.norm import group_norm as group_norm
 from ..ops.norm import instance_norm as instance_norm
@@ -21,8 +22,10 @@ from ..ops.norm import local_response_norm as local_response_norm
 from ..ops.norm import rms_norm as rms_norm
 from ..ops.operands import not_implemented, require_same_device, require_tensor, to_dtype
 from ..ops.shape import broadcast_tensors
+from ..ops.statistics import pdist as pdist
 from ..random import numpy_generator
 from ..tensor import Tensor, normalize_dim
+from . import grad as grad
 from .arguments import Sizes, extents, require_rank
 from .attention_functions import multi_head_attention_forward as multi_head_attention_forward
 from .attention_functions import scaled_dot_product_attention as scaled_dot_product_attention
@@ -307,6 +310,33 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Convolve sequences along their first dimension.
+
+    Args:
+        input: (T, N, C): time, batch, channels.
+        weight: (kT, C, O).
+        bias: (O,).
+        pad: zeros before and after.
+
+    Returns:
+        (T + 2 pad - kT + 1, N, O).
+
+    Raises:
+        RuntimeError: shapes or types do not fit.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv_tbc.html
+    """
+    for name, tensor in (("input", input), ("weight", weight), ("bias", bias)):
+        require_tensor("conv_tbc", name, tensor)
+    if input.ndim != 3 or weight.ndim != 3:
+        raise RuntimeError(
+            "conv_tbc: input must have 3 dims: time, batch, in_channel, weight 3 dims: kernel width, in_channels,"
+            f" out_channels; got {tuple(input.shape)} and {tuple(weight.shape)}"
+        )
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
+
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return `input @ weight.T + bias`.
 
@@ -518,6 +548,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         )
     split = input.reshape((input.shape[0], groups, channels // groups, *input.shape[2:]))
     return split.transpose(1, 2).reshape(tuple(input.shape))
+
+
+native_channel_shuffle = channel_shuffle
 
 
 def _pair(operation: str, argument: str, value: Any, least: int) -> tuple[int, int]:

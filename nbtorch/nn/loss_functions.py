@@ -15,6 +15,7 @@ from ..ops.arithmetic import eq, minimum, ne, where
 from ..ops.ctc import CtcLoss
 from ..ops.operands import (
     broadcast_shape,
+    is_scalar,
     not_implemented,
     refuse_complex,
     require_floating_point,
@@ -179,6 +180,13 @@ def l1_loss(
     return _weighted(differences, weight, reduction)
 
 
+def _float(operation: str, argument: str, value: Any) -> float:
+    """Return a number as a float; refuse anything else."""
+    if isinstance(value, complex) or not (is_scalar(value) or isinstance(value, Tensor)):
+        raise TypeError(f"{operation}(): argument '{argument}' must be float, not {type(value).__name__}")
+    return float(value)
+
+
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -202,6 +210,7 @@ def smooth_l1_loss(
     """
     _paired("smooth_l1_loss", input, target)
     reduction = _reduction("smooth_l1_loss", reduction, size_average, reduce)
+    beta = _float("smooth_l1_loss", "beta", beta)
     if beta == 0:
         return reduce_losses((input - target).abs(), reduction)
     if beta < 0:
@@ -227,6 +236,7 @@ def huber_loss(
     """
     _paired("huber_loss", input, target)
     reduction = _reduction("huber_loss", reduction)
+    delta = _float("huber_loss", "delta", delta)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     a, b = _common("huber_loss", input, target)
@@ -998,6 +1008,10 @@ def cross_entropy(
     axis = 0 if input.ndim == 1 else 1
     log_probabilities = loss.LogSoftmax(axis)(input)
     if target.shape == input.shape and target.is_floating_point():
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index is not supported for floating point target, got {ignore_index}"
+            )
         return _soft_cross_entropy(log_probabilities, target, weight, reduction, label_smoothing, axis)
     if target.is_floating_point():
         raise RuntimeError(

@@ -88,7 +88,7 @@ class Buffer(_Registered):
             self.persistent = False
 
 
-class _Uninitialized:
+class UninitializedTensorMixin:
     """A parameter or buffer that has a type and a device, but no shape yet: it waits for a first input.
 
     Moving and casting it works; everything that needs a shape raises.
@@ -117,6 +117,13 @@ class _Uninitialized:
             "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in"
             " `load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call"
             " `forward` to initialize the parameters before accessing their attributes."
+        )
+
+    def share_memory_(self) -> Any:
+        """Raise a RuntimeError: there is no memory yet."""
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters"
+            " before calling `module.share_memory()`."
         )
 
     def detach(self) -> Any:
@@ -160,10 +167,10 @@ def _refused(name: str) -> Any:
 
 
 for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "neg", "getitem", "pow"):
-    setattr(_Uninitialized, f"__{_name}__", _refused(_name))
+    setattr(UninitializedTensorMixin, f"__{_name}__", _refused(_name))
 
 
-class UninitializedParameter(_Uninitialized, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A parameter without a shape, as lazy modules have before their first input.
 
     Args:
@@ -184,7 +191,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
         Parameter.__init__(self, _empty(device, dtype), requires_grad)
 
 
-class UninitializedBuffer(_Uninitialized, Tensor, plain_results=True):
+class UninitializedBuffer(UninitializedTensorMixin, Tensor, plain_results=True):
     """A buffer without a shape, as lazy modules have before their first input.
 
     Args:
@@ -237,4 +244,4 @@ def _empty(device: Any, dtype: Any) -> Tensor:
 
 def is_lazy(param: Any) -> bool:
     """Whether a parameter or buffer has no shape yet."""
-    return isinstance(param, _Uninitialized)
+    return isinstance(param, UninitializedTensorMixin)

@@ -393,6 +393,9 @@ def in_place_form(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     changed.__name__ = changed.__qualname__ = f"{name}_"
     changed.__doc__ = f"In-place form of `{name}`."
+    signature = inspect.signature(function)
+    kept = [parameter for parameter in signature.parameters.values() if parameter.name != "inplace"]
+    changed.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     return changed
 
 

@@ -155,6 +155,19 @@ def convolution(
     return node(input, weight) if bias is None else node(input, weight, bias)
 
 
+def convolution_weight(
+    input: Tensor,
+    grad_output: Tensor,
+    stride: Extents,
+    padding: Extents,
+    dilation: Extents,
+    groups: int,
+    shape: Extents,
+) -> Tensor:
+    """Return the gradient of the weight of a convolution whose arguments were checked."""
+    return ConvolutionWeight(_Geometry(stride, padding, dilation, groups), shape)(input, grad_output)
+
+
 def _complex_convolution(
     input: Tensor, weight: Tensor, bias: Tensor | None, convolve: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:

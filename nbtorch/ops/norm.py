@@ -309,11 +309,14 @@ def batch_norm(
         eps: is added to the variance.
 
     Raises:
-        ValueError: one value per channel only, in training.
+        ValueError: one value per channel only, in training; `eps` is negative, or zero in training.
         RuntimeError: sizes, types or devices do not fit; no running statistics in evaluation.
 
     Source: Ioffe and Szegedy, 2015, arXiv:1502.03167.
     """
+    if eps <= 0 and (training or eps < 0):
+        must = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm eps must be {must}, but got {eps}")
     affine = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     _require_types("batch_norm", input, **affine)
     channels = input.size(1)

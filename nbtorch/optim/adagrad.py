@@ -74,6 +74,12 @@ class Adagrad(ElementwiseOptimizer):
         super().__init__(params, defaults)
         check_fused(foreach, fused, differentiable)
 
+    def share_memory(self) -> None:
+        """Move the sums of squares to memory that processes forked later share."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                self.state[param]["sum"].share_memory_()
+
     def _buffers(self, group: Group) -> tuple[str, ...]:
         return ("sum",)
 

@@ -308,10 +308,10 @@ def _hooks(hooks: OrderedDict[int, Callable[..., Any]] | None) -> list[Callable[
     return list(hooks.values()) if hooks else []
 
 
-def _with_step_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+def _with_step_hooks(func: Callable[..., Any]) -> Callable[..., Any]:
     """Return a `step` that runs the optimizer's hooks before and after."""
 
-    @functools.wraps(step)
+    @functools.wraps(func)
     def hooked(*args: Any, **kwargs: Any) -> Any:
         self = cast(Optimizer, args[0])
         for hook in [*_step_pre_hooks.values(), *_hooks(self._step_pre_hooks)]:
@@ -324,7 +324,7 @@ def _with_step_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                     f" but got {replaced}."
                 )
             args, kwargs = replaced
-        result = step(*args, **kwargs)
+        result = func(*args, **kwargs)
         for hook in [*_hooks(self._step_post_hooks), *_step_post_hooks.values()]:
             hook(self, args, kwargs)
         return result
@@ -333,6 +333,7 @@ def _with_step_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 Optimizer.step = _with_step_hooks(Optimizer.step)  # type: ignore[method-assign]
+Optimizer.profile_hook_step = staticmethod(_with_step_hooks)  # type: ignore[attr-defined]
 
 
 def check_lr(lr: Any) -> None:

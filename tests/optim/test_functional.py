@@ -8,6 +8,8 @@ import pytest
 
 import nbtorch
 
+from ..against_torch import assert_same
+
 torch = pytest.importorskip("torch")
 
 NUMBERS = {
@@ -113,3 +115,53 @@ def test_a_differentiable_step_changes_the_lists_with_their_graph():
 def test_steps_must_be_tensors():
     with pytest.raises(RuntimeError, match="state_steps"):
         form(nbtorch, "adamax")([], [], [], [], [1], lr=0.1, eps=1e-8, beta1=0.9, beta2=0.9, weight_decay=0.0)
+
+
+def swapped(library, change=lambda groups: None, count=2):
+    """Return what a step on other parameters leaves, within the context and after it."""
+    live = [library.nn.Parameter(library.ones(2) * n) for n in (1, 2)]
+    optimizer = library.optim.Adam([{"params": live[:1], "lr": 0.2}, {"params": live[1:]}], lr=0.1)
+    for param in live:
+        param.grad = library.ones(2)
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["param_groups"][1]["lr"] = 0.7
+    change(state)
+    others = {str(n): library.nn.Parameter(library.zeros(2)) for n in range(count)}
+    for param in others.values():
+        param.grad = library.ones(2) * 3
+    with library.optim.swap_in_optimizer_params_and_state(optimizer, others, state):
+        inside = [group["lr"] for group in optimizer.param_groups]
+        optimizer.step()
+    steps = [entry["step"] for entry in state["state"].values()]
+    after = [group["lr"] for group in optimizer.param_groups]
+    return list(live), list(others.values()), inside, after, steps, optimizer.param_groups[0]["params"][0] is live[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: None,
+        lambda state: state.pop("state"),
+        lambda state: state["param_groups"].pop(),
+        lambda state: state["param_groups"][0].pop("lr"),
+        lambda state: state["param_groups"][0].update(more=1),
+        lambda state: state["param_groups"][0]["params"].append(7),
+        lambda state: state["param_groups"][0].update(params=["a"]),
+        lambda state: state["state"].update({9: {}}),
+        lambda state: state["state"].update({0: 3}),
+    ],
+)
+def test_swapping_parameters_and_state_as_in_pytorch(change):
+    assert_same(lambda library: swapped(library, change))
+
+
+def test_swapping_needs_parameters_and_state():
+    assert_same(lambda library: swapped(library, count=1))
+
+    def program(library):
+        optimizer = library.optim.SGD([library.nn.Parameter(library.ones(1))])
+        with library.optim.swap_in_optimizer_params_and_state(optimizer, {}, optimizer.state_dict()):
+            pass
+
+    assert_same(program)

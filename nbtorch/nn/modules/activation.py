@@ -45,7 +45,6 @@ def _module(entry: Entry, base: type[Activation] = Activation) -> type[Activatio
     members = {
         "entry": entry if base is Activation else base.entry,
         "__module__": __name__,
-        "__signature__": entry.signature,
         "__doc__": f"""{entry.function.__doc__}
 
     The arguments are those of `nn.functional.{entry.function.__name__}` but for the input.
@@ -59,6 +58,8 @@ def _module(entry: Entry, base: type[Activation] = Activation) -> type[Activatio
     torch.Size([2])
     """,
     }
+    if base.__init__ is Activation.__init__ and entry.arguments:  # others take what their constructor says
+        members["__signature__"] = entry.signature
     return type(entry.module, (base,), members)
 
 

@@ -415,10 +415,9 @@ class ConvTranspose3d(_ConvTransposeNd):
 class _LazyConv(LazyModuleMixin, _ConvNd):
     """A convolution that takes `in_channels` from its first input."""
 
-    def __init__(self, out_channels: int, kernel_size: Extents, *args: Any, **kwargs: Any) -> None:
-        super().__init__(0, 0, kernel_size, *args, **kwargs)
+    def _make_lazy(self, out_channels: int, device: Any, dtype: Any) -> None:
+        """Let a convolution that was made without channels wait for them."""
         self.out_channels = out_channels
-        device, dtype = kwargs.get("device"), kwargs.get("dtype")
         for name in ("weight", "bias"):
             setattr(self, name, uninitialized(getattr(self, name), device, dtype))
 
@@ -451,7 +450,50 @@ class _LazyConv(LazyModuleMixin, _ConvNd):
         self.reset_parameters()
 
 
-class LazyConv1d(_LazyConv, Conv1d):
+class _LazyPlainConv(_LazyConv):
+    """A lazy `Conv1d`, `Conv2d` or `Conv3d`."""
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Extents,
+        stride: Extents = 1,
+        padding: Extents | str = 0,
+        dilation: Extents = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
+        self._make_lazy(out_channels, device, dtype)
+
+
+class _LazyTransposedConv(_LazyConv):
+    """A lazy `ConvTranspose1d`, `ConvTranspose2d` or `ConvTranspose3d`."""
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Extents,
+        stride: Extents = 1,
+        padding: Extents = 0,
+        output_padding: Extents = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Extents = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, bias, dilation, padding_mode, device, dtype
+        )
+        self._make_lazy(out_channels, device, dtype)
+
+
+class LazyConv1d(_LazyPlainConv, Conv1d):
     """A `Conv1d` that takes `in_channels` from its first input; the other arguments are the same.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv1d.html
@@ -464,7 +506,7 @@ class LazyConv1d(_LazyConv, Conv1d):
     cls_to_become = Conv1d
 
 
-class LazyConv2d(_LazyConv, Conv2d):
+class LazyConv2d(_LazyPlainConv, Conv2d):
     """A `Conv2d` that takes `in_channels` from its first input; the other arguments are the same.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv2d.html
@@ -477,7 +519,7 @@ class LazyConv2d(_LazyConv, Conv2d):
     cls_to_become = Conv2d
 
 
-class LazyConv3d(_LazyConv, Conv3d):
+class LazyConv3d(_LazyPlainConv, Conv3d):
     """A `Conv3d` that takes `in_channels` from its first input; the other arguments are the same.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv3d.html
@@ -490,7 +532,7 @@ class LazyConv3d(_LazyConv, Conv3d):
     cls_to_become = Conv3d
 
 
-class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
+class LazyConvTranspose1d(_LazyTransposedConv, ConvTranspose1d):
     """A `ConvTranspose1d` that takes `in_channels` from its first input; the other arguments are the same.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose1d.html
@@ -503,7 +545,7 @@ class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
     cls_to_become = ConvTranspose1d
 
 
-class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
+class LazyConvTranspose2d(_LazyTransposedConv, ConvTranspose2d):
     """A `ConvTranspose2d` that takes `in_channels` from its first input; the other arguments are the same.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose2d.html
@@ -516,7 +558,7 @@ class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
     cls_to_become = ConvTranspose2d
 
 
-class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
+class LazyConvTranspose3d(_LazyTransposedConv, ConvTranspose3d):
     """A `ConvTranspose3d` that takes `in_channels` from its first input; the other arguments are the same.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose3d.html

@@ -126,6 +126,9 @@ class Module:
         """Compute the module's output; every subclass defines it. Call the module itself, which also runs hooks."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Accept any arguments and change nothing: kernels are compiled at their first use, programs are not."""
+
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
@@ -589,6 +592,10 @@ class Module:
             return tensor.to(device=target, dtype=kind if tensor.dtype.category > 1 else None)
 
         return self._apply(convert)
+
+    def share_memory(self) -> Self:
+        """Move parameters and buffers to memory that processes forked later share."""
+        return self._apply(lambda tensor: tensor.share_memory_())
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Move parameters and buffers to a device without their values."""

@@ -79,13 +79,21 @@ class PackedSequence(_Packed):
         ]
         return PackedSequence(data, self.batch_sizes, *indices)
 
-    def cuda(self, device: Any = "cuda") -> PackedSequence:
-        """Move to a CUDA device."""
-        return self.to(device)
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """Move to a CUDA device, the current one or that which the arguments of `to` name."""
+        return self.to(*args, **kwargs) if args or "device" in kwargs else self.to("cuda", **kwargs)
 
-    def cpu(self) -> PackedSequence:
-        """Move to the CPU."""
-        return self.to("cpu")
+    def cpu(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """Move to the CPU; arguments are those of `to`."""
+        return self.to(*args, **{"device": "cpu"} | kwargs)
+
+    def pin_memory(self) -> PackedSequence:
+        """Copy data and indices to page-locked memory."""
+        return PackedSequence(*[None if part is None else part.pin_memory() for part in self])
+
+    def is_pinned(self) -> bool:
+        """Whether the data lies in page-locked memory."""
+        return self.data.is_pinned()
 
     def double(self) -> PackedSequence:
         """Convert to float64."""
