@@ -1,7 +1,6 @@
 """Neural networks: modules, containers, parameters, their functions, their initialisation, and utilities."""
 
-from . import attention, functional, init, modules, parameter
-from . import common_types, functional, grad, init, modules, parameter
+from . import attention, common_types, functional, grad, init, modules, parameter
 from .factory import factory_kwargs
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules

@@ -2,8 +2,8 @@
 
 from ..linear_cross_entropy import LinearCrossEntropyOptions
 from .activation import GLU, MODULES, LogSoftmax, PReLU, Softmax, Softmax2d, Softmin
-from .attention import MultiheadAttention
 from .adaptive import AdaptiveLogSoftmaxWithLoss
+from .attention import MultiheadAttention
 from .batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
