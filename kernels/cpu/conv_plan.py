@@ -25,8 +25,12 @@ SCRATCH_BYTES = 400 * 1024
 MAX_COLUMNS = 2048
 """The most columns q of a box: beyond this, more of them save nothing."""
 
-BLOCK_TERMS = 288
-"""About how many terms k one pass of a GEMM block sums; fixes the order of summation."""
+BLOCK_TERMS = 144
+"""About how many terms k one pass of a GEMM block sums: what it reads for a few vectors of columns then stays in a
+first-level cache of 32 KiB, even where a stride spreads it over phases. Fixes the order of summation."""
+
+DOT_TERMS = 576
+"""At most about how many terms a task of the gradient of a weight sums, for a kernel of some taps."""
 
 BLOCK_ROWS = 256
 """About how many rows of the target one task computes from a packed box."""
@@ -423,7 +427,7 @@ def _plan_dots(problem: Problem, workers: int) -> Plan:
     """Choose boxes, blocks and chunks for a gradient of the weight; they depend on shapes alone, not on `workers`."""
     block = 64 if problem.taps < 4 else 32
     row_block = even(problem.rows, block)
-    channel_block = even(problem.channels, min(block, max(1, 2 * BLOCK_TERMS // problem.taps)))
+    channel_block = even(problem.channels, min(block, max(1, DOT_TERMS // problem.taps)))
     row_blocks = ceil_div(problem.rows, row_block)
     pieces = problem.groups * row_blocks * ceil_div(problem.channels, channel_block)
     box = _fit(problem, channel_block, row_block, row_block)
