@@ -205,26 +205,29 @@ def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
 
 LAYERS = (
-    # channels, groups, and the extents for one thread and for several: each layer takes algorithms of its own
-    (4, 1, (4, 256)),
-    (32, 1, (8, 32)),
-    (8, 8, (8, 256)),
+    # channels, groups, stride, and the extents for one thread and for several: each layer takes algorithms of its own
+    (4, 1, 1, (4, 256)),
+    (32, 1, 1, (8, 32)),
+    (32, 1, 2, (8, 32)),
+    (8, 8, 1, (8, 256)),
 )
 
 
 def _conv(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     """Yield convolutions of few channels, of many, and depthwise ones; on a GPU only the first."""
-    for channels, groups, extents in LAYERS if where.type == "cpu" else LAYERS[:1]:
-        yield from _conv_of(channels, groups, extents[SIZES.index(size)], dtype, where)
+    for channels, groups, stride, extents in LAYERS if where.type == "cpu" else LAYERS[:1]:
+        yield from _conv_of(channels, groups, stride, extents[SIZES.index(size)], dtype, where)
 
 
-def _conv_of(channels: int, groups: int, size: int, dtype: dtypes.dtype, where: Device) -> _Run:
+def _conv_of(channels: int, groups: int, stride: int, size: int, dtype: dtypes.dtype, where: Device) -> _Run:
     kernels = kernels_for(where, "conv")
-    shape = (1, channels, 1, size, size)
-    options = (1, 1, 1), (0, 1, 1), (1, 1, 1), groups
+    options = (1, stride, stride), (0, 1, 1), (1, 1, 1), groups
 
     def image() -> Any:
-        return _zeros(shape, dtype, where)
+        return _zeros((1, channels, 1, size, size), dtype, where)
+
+    def output() -> Any:
+        return _zeros((1, channels, 1, size // stride, size // stride), dtype, where)
 
     def weight() -> Any:
         return _zeros((channels, channels // groups, 1, 3, 3), dtype, where)
@@ -232,10 +235,10 @@ def _conv_of(channels: int, groups: int, size: int, dtype: dtypes.dtype, where: 
     def bias() -> Any:
         return _zeros((channels,), dtype, where)
 
-    yield kernels.conv_forward, lambda: (image(), weight(), bias(), *options, image())
-    yield kernels.conv_grad_input, lambda: (image(), weight(), bias(), *options, image())
-    yield kernels.conv_grad_weight, lambda: (image(), image(), *options, weight())
-    yield kernels.conv_grad_bias, lambda: (image(), bias())
+    yield kernels.conv_forward, lambda: (image(), weight(), bias(), *options, output())
+    yield kernels.conv_grad_input, lambda: (output(), weight(), bias(), *options, image())
+    yield kernels.conv_grad_weight, lambda: (output(), image(), *options, weight())
+    yield kernels.conv_grad_bias, lambda: (output(), bias())
 
 
 @contextlib.contextmanager

@@ -346,6 +346,11 @@ def conv_forward(input, weight, bias, stride, padding, dilation, groups, output)
 
         if winograd.convolve(convolution, input, weight, False, bias, output, workers):
             return
+    if algorithm is Algorithm.POSITION_GEMM:
+        from . import position_gemm
+
+        position_gemm.convolve(convolution, input, weight, False, bias, output, workers)
+        return
     plan, tables = _prepare_forward(convolution, input.dtype, workers)
     _run_gather(plan, tables, input, weight, False, bias, output)
 
@@ -381,6 +386,11 @@ def conv_grad_input(grad_output, weight, bias, stride, padding, dilation, groups
 
         if winograd.convolve(convolution, grad_output, weight, True, bias, grad_input, workers):
             return
+    if algorithm is Algorithm.POSITION_GEMM:
+        from . import position_gemm
+
+        position_gemm.convolve(convolution, grad_output, weight, True, bias, grad_input, workers)
+        return
     for plan, tables in _prepare_grad_input(convolution, grad_output.dtype, workers):
         _run_gather(plan, tables, grad_output, weight, True, bias, grad_input)
 

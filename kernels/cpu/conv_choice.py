@@ -17,6 +17,8 @@ class Algorithm(Enum):
 
     OFFSET_GEMM = "conv.py"
     """The general way: every option, both types."""
+    POSITION_GEMM = "position_gemm.py"
+    """Output channels in the lanes: short rows, wide strides, stride phases, of layers with enough output channels."""
     DEPTHWISE = "depthwise.py"
     """One input channel per group: a direct sum over taps at the speed of memory."""
     WEIGHT_GEMM = "weight_gemm.py"
@@ -33,6 +35,19 @@ WINOGRAD_TILE = 650
 
 WINOGRAD_WEIGHT = 160
 """What it costs to transform the nine taps of one output channel and channel."""
+
+
+SHORT_ROW = 16
+"""Up to this width, the junk between rows costs the offset GEMM more than the position GEMM's transposed output."""
+
+WIDE_STRIDE = 3
+"""From this stride along rows on, splitting the source by phases costs more."""
+
+LANE_CHANNELS = 16
+"""From so many output channels per group on, they fill the lanes of a position GEMM."""
+
+LEAST_TERMS = 32
+"""From so many terms per output on, the transposed output of a position GEMM does not matter."""
 
 
 def winograd_allowed() -> bool:
@@ -61,6 +76,21 @@ def _winograd_pays(convolution: Convolution, target_shape: tuple[int, ...]) -> b
     return transforms + WINOGRAD_PRODUCT * tiles * kernels < 9 * images * prod(target_shape[2:]) * kernels
 
 
+def _positions_pay(convolution: Convolution, grad_input: bool) -> bool:
+    """Tell whether a position GEMM is faster than an offset GEMM; where taps are few, both only wait for memory."""
+    channels, rows = convolution.input_shape[1], convolution.output_shape[1]
+    terms = prod(convolution.kernel_size) * (rows if grad_input else channels) // convolution.groups
+    lanes = (channels if grad_input else rows) // convolution.groups
+    if lanes < LANE_CHANNELS or prod(convolution.kernel_size) == 1:
+        return False
+    if grad_input:
+        phases = prod(convolution.stride)
+        short = convolution.input_shape[4] <= SHORT_ROW * convolution.stride[2]
+        return terms >= LEAST_TERMS * phases and (phases > 1 or short)
+    short = convolution.output_shape[4] <= SHORT_ROW
+    return terms >= LEAST_TERMS and (short or convolution.stride[2] >= WIDE_STRIDE)
+
+
 def _is_depthwise(convolution: Convolution) -> bool:
     """Tell whether every group has one input channel, and fewer output channels than a GEMM block has rows."""
     channels, rows = convolution.input_shape[1], convolution.output_shape[1]
@@ -83,7 +113,7 @@ def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | 
         return Algorithm.OFFSET_GEMM if scattered and convolution.stride[2] == 1 else Algorithm.DEPTHWISE
     if allowed and _winograd_fits(convolution) and _winograd_pays(convolution, target):
         return Algorithm.WINOGRAD
-    return Algorithm.OFFSET_GEMM
+    return Algorithm.POSITION_GEMM if _positions_pay(convolution, grad_input) else Algorithm.OFFSET_GEMM
 
 
 def choose_grad_weight(convolution: Convolution) -> Algorithm:

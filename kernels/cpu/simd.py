@@ -551,7 +551,7 @@ def dot_shapes(simd: Simd) -> list[tuple[int, int]]:
     return [(r + 1, t + 1) for r in range(simd.dot_rows) for t in range(simd.dot_taps)]
 
 
-def _store_addresses(builder: ir.IRBuilder, table: ir.Value, columns: int, functions: dict) -> None:
+def store_addresses(builder: ir.IRBuilder, table: ir.Value, columns: int, functions: dict) -> None:
     """Emit stores of function addresses into a table[rows - 1, second - 1]."""
     for (first, second), function in functions.items():
         function.linkage = "internal"
@@ -571,7 +571,7 @@ def _gemm_filler(packed: bool):
                 name = f"nbtorch_gemm_{dtype}_{shape}_{packed}"
                 block = define_gemm_block(builder.module, name, dtype, simd.lanes(dtype), *shape, packed)
                 functions[shape] = block
-            _store_addresses(builder, pointer, simd.vectors, functions)
+            store_addresses(builder, pointer, simd.vectors, functions)
             return context.get_dummy_value()
 
         return types.none(table, sample), generate
@@ -594,7 +594,7 @@ def _fill_dot_table(typingctx: Any, table: types.Array, sample: types.Array):
             shape: define_dot_block(builder.module, f"nbtorch_dot_{dtype}_{shape}", dtype, simd.lanes(dtype), *shape)
             for shape in dot_shapes(simd)
         }
-        _store_addresses(builder, pointer, simd.dot_taps, functions)
+        store_addresses(builder, pointer, simd.dot_taps, functions)
         return context.get_dummy_value()
 
     return types.none(table, sample), generate
@@ -614,7 +614,7 @@ def _fill_mover_table(typingctx: Any, table: types.Array, sample: types.Array):
             (1, 3): define_pack_panel(builder.module, f"nbtorch_pack_panel_{dtype}", dtype, host_simd().rows),
             (1, 4): define_transpose(builder.module, f"nbtorch_transpose_{dtype}", dtype, lanes),
         }
-        _store_addresses(builder, pointer, 4, functions)
+        store_addresses(builder, pointer, 4, functions)
         return context.get_dummy_value()
 
     return types.none(table, sample), generate
@@ -651,7 +651,7 @@ def gemm_blocks(dtype: np.dtype, packed: bool = True) -> np.ndarray:
     Blocks for `packed` panels and for those of any pitch are compiled apart, each when it is first needed.
     """
     simd = host_simd()
-    table = _shape_codes(simd.rows, simd.vectors)
+    table = shape_codes(simd.rows, simd.vectors)
     if not config.DISABLE_JIT:
         (gemm_vector_code if packed else strided_gemm_vector_code)(table, np.empty(0, dtype))
     return table
@@ -661,7 +661,7 @@ def gemm_blocks(dtype: np.dtype, packed: bool = True) -> np.ndarray:
 def dot_blocks(dtype: np.dtype) -> np.ndarray:
     """Return the table of dot blocks for a dtype: `table[rows - 1, taps - 1]` is what `dot_block` calls."""
     simd = host_simd()
-    table = _shape_codes(simd.dot_rows, simd.dot_taps)
+    table = shape_codes(simd.dot_rows, simd.dot_taps)
     if not config.DISABLE_JIT:
         dot_vector_code(table, np.empty(0, dtype))
     return table
@@ -676,7 +676,7 @@ def movers(dtype: np.dtype) -> np.ndarray:
     return table
 
 
-def _shape_codes(rows: int, columns: int) -> np.ndarray:
+def shape_codes(rows: int, columns: int) -> np.ndarray:
     """Return a table that holds, in the place of each address, the shape itself: what the models below read."""
     return np.array([[first * 256 + second for second in range(1, columns + 1)] for first in range(1, rows + 1)])
 

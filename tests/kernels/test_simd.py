@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from llvmlite import binding, ir
-from nbtorch.kernels.cpu import depthwise_simd, simd, winograd_simd
+from nbtorch.kernels.cpu import depthwise_simd, position_simd, simd, winograd_simd
 from nbtorch.kernels.jit import njit
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -17,6 +17,13 @@ DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 @njit
 def run_gemm(block, panel, row_pitch, term_pitch, x, offsets, count, v, v_pitch, accumulate):
     simd.gemm_block(block, panel, 0, row_pitch, term_pitch, x, 1, offsets, count, v, 2, v_pitch, accumulate)
+
+
+@njit
+def run_position(block, x, places, terms, u, offsets, count, v, v_pitch, addend, addend_pitch):
+    position_simd.position_block(
+        block, x, 3, places, 1, terms, 2, u, 1, offsets, count, v, 2, v_pitch, addend, 1, addend_pitch
+    )
 
 
 @njit
@@ -70,6 +77,28 @@ def test_gemm_blocks(layout, dtype, count, accumulate):
             "terms apart": (matrix, (1, 20)),
         }[layout]
         run_gemm(table[rows - 1, vectors - 1], a.reshape(-1), *pitches, x, offsets, count, v, pitch, accumulate)
+        close(v, expected, dtype)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("count", [0, 7])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_position_blocks(dtype, count, in_place):
+    rng, table = np.random.default_rng(0), position_simd.position_blocks(dtype)
+    lanes = simd.host_simd().lanes(dtype)
+    x, u, bias = (rng.standard_normal(400).astype(dtype) for _ in range(3))
+    places, terms, offsets = rng.integers(0, 100, 20), rng.integers(0, 200, 9), rng.integers(0, 200, 9)
+    for positions, vectors in simd.gemm_shapes(simd.host_simd()):
+        width, pitch = vectors * lanes, vectors * lanes + 3
+        v = rng.standard_normal(positions * pitch + 2).astype(dtype)
+        expected = v.copy()
+        for p in range(positions):
+            part = expected[2 + p * pitch :][:width]
+            part[:] = part if in_place else bias[1:][:width]
+            for k in range(2, 2 + count):
+                part += x[3 + places[1 + p] + terms[k]] * u[1 + offsets[k] :][:width]
+        addend = (v[1:], pitch) if in_place else (bias, 0)
+        run_position(table[positions - 1, vectors - 1], x, places, terms, u, offsets, count, v, pitch, *addend)
         close(v, expected, dtype)
 
 
@@ -168,6 +197,7 @@ def test_inner_loops_are_fused_multiply_adds_in_registers(kind):
     blocks = [
         (simd.define_gemm_block, shapes.rows, shapes.vectors_for(shapes.rows)),
         (simd.define_dot_block, shapes.dot_rows, shapes.dot_taps),
+        (position_simd.define_position_block, shapes.rows, shapes.vectors_for(shapes.rows)),
     ]
     for define, *shape in blocks:
         for dtype, pattern in zip(DTYPES, patterns, strict=True):
