@@ -179,14 +179,18 @@ def _pool(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     step = (1, 2, 2), (1, 2, 2)
     window, mean = (*step, (0, 0, 0), (1, 1, 1)), (*step, (0, 0, 0), True, 0)
     image, small = functools.partial(_zeros, shape, dtype, where), functools.partial(_zeros, pooled, dtype, where)
-    places = functools.partial(_zeros, pooled, dtypes.int64, where)
+    places, taps = (functools.partial(_zeros, pooled, kind, where) for kind in (dtypes.int64, dtypes.uint8))
     pool, avg_pool, adaptive = (kernels_for(where, name) for name in ("pool", "avg_pool", "adaptive_pool"))
     if dtype.is_floating_point or dtype is dtypes.int64:
         yield pool.max_pool_forward, lambda: (image(), *window, small(), places())
+        if pool.MOST_TAPS:
+            yield pool.max_pool_forward, lambda: (image(), *window, small(), taps())
         yield avg_pool.avg_pool_forward, lambda: (image(), *mean, small())
     if not dtype.is_floating_point:
         return
     yield pool.max_pool_backward, lambda: (small(), places(), *window, image())
+    if pool.MOST_TAPS:
+        yield pool.max_pool_backward, lambda: (small(), taps(), *window, image())
     yield avg_pool.avg_pool_backward, lambda: (small(), *mean, image())
     yield adaptive.adaptive_avg_pool_forward, lambda: (image(), small())
     yield adaptive.adaptive_avg_pool_backward, lambda: (small(), image())

@@ -18,6 +18,9 @@ from nbtorch.kernels.cuda.target import cuda, divide, int32, int64
 
 Triple = tuple[int, int, int]
 
+MOST_TAPS = 0
+"""Kernels here tell maxima by their indices only, never by the taps of a window as those of the CPU can."""
+
 wins = target.scalar(scalar.wins)
 
 

@@ -105,7 +105,8 @@ def _max_pool(
     windows = SlidingWindows(kernel, strides, pads, dilations)
     if not return_indices and not (state.enabled and input.requires_grad):
         return _batched(input, batched, MaxPoolValues(windows, size))
-    output, indices = _batched(input, batched, MaxPool(f"MaxPool{rank}DWithIndicesBackward0", windows, size))
+    node = MaxPool(f"MaxPool{rank}DWithIndicesBackward0", windows, size, return_indices)
+    output, indices = _batched(input, batched, node)
     return (output, indices) if return_indices else output
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..autograd.graph import Node
-from ..device import allocate, kernels_for
+from ..device import allocate, array_module, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
 from .conv import Extents, triple, volumetric
 from .unpool import Gather
+
+NO_TAP = 255
+"""Stands for the tap of a window that meets no element."""
 
 
 class SlidingWindows:
@@ -21,12 +25,29 @@ class SlidingWindows:
         self.arguments = triple(kernel_size, 1), triple(stride, 1), triple(padding, 0), triple(dilation, 1)
 
     def pick(self, where: Device, x: Any, output: Any, indices: Any) -> None:
-        """Write maxima and their indices."""
+        """Write maxima and their indices, or taps."""
         kernels_for(where, "pool").max_pool_forward(x, *self.arguments, output, indices)
 
     def add_up(self, where: Device, grad: Any, indices: Any, grad_input: Any) -> None:
         """Add gradients up where the maxima were."""
         kernels_for(where, "pool").max_pool_backward(grad, indices, *self.arguments, grad_input)
+
+    def choices_dtype(self, where: Device) -> np.dtype:
+        """Return the type of what backward needs to know: taps, where kernels know them and they fit, or indices."""
+        few = math.prod(self.arguments[0]) <= kernels_for(where, "pool").MOST_TAPS
+        return np.dtype(np.uint8 if few else np.int64)
+
+    def indices(self, where: Device, taps: Any, input_size: Extents) -> Any:
+        """Return the flat indices (N, C, *) that taps stand for."""
+        xp, rank = array_module(where), len(input_size)
+        kernel, *others = [extents[3 - rank :] for extents in self.arguments]
+        numbers, index, size = taps.astype(np.int64), 0, 1
+        for i in reversed(range(rank)):
+            stride, padding, dilation = [extents[i] for extents in others]
+            windows = xp.arange(taps.shape[2 + i]).reshape((-1,) + (1,) * (rank - 1 - i))
+            index = index + (windows * stride - padding + numbers % kernel[i] * dilation) * size
+            numbers, size = numbers // kernel[i], size * input_size[i]
+        return xp.where(taps == NO_TAP, -1, index)
 
 
 class AdaptiveRegions:
@@ -66,20 +87,26 @@ def _of_one_integer_type(x: Any) -> Any:
 
 
 class MaxPool(Node):
-    """The largest element of each window of `input (N, C, *)`, and its flat index among the input's positions."""
+    """The largest element of each window of `input (N, C, *)`, and its flat index among the input's positions.
+
+    Where nobody but backward wants to know which elements those are, the second output may hold taps instead.
+    """
 
     saves_outputs = (1,)
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, name: str, windows: Windows, output_size: Extents) -> None:
-        self.name, self.windows, self.output_size = name, windows, output_size
+    def __init__(self, name: str, windows: Windows, output_size: Extents, indexed: bool = True) -> None:
+        self.name, self.windows, self.output_size, self.indexed = name, windows, output_size, indexed
 
     def forward(self, x: Any) -> Any:
         dtype, self.shape = x.dtype, x.shape
         x = _of_one_integer_type(x)
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        indices = allocate(output.shape, np.dtype(np.int64), self.where)
+        choices = np.dtype(np.int64)
+        if not self.indexed and isinstance(self.windows, SlidingWindows):
+            choices = self.windows.choices_dtype(self.where)
+        indices = allocate(output.shape, choices, self.where)
         arrays = [volumetric(array, self.where) for array in (x, output, indices)]
         self.windows.pick(self.where, *arrays)
         return output.astype(dtype, copy=False), indices
@@ -106,7 +133,10 @@ class MaxPoolGrad(Node):
         return grad_input
 
     def backward(self, grad: Tensor) -> Any:
-        return Gather()(grad, self.saved_tensor), None
+        indices = self.saved_tensor
+        if isinstance(self.windows, SlidingWindows) and indices._array.dtype == np.uint8:
+            indices = indices._wrap_like(self.windows.indices(self.where, indices._array, self.shape[2:]))
+        return Gather()(grad, indices), None
 
 
 class MaxPoolValues(Node):
