@@ -12,13 +12,14 @@ import math
 
 import numpy as np
 from nbtorch.kernels import scalar
-from nbtorch.kernels.cpu.rows import add_row, blocks, choose, copy, fill, following, locate, planes, total
+from nbtorch.kernels.cpu.pool_simd import LANES, best_column, pool_windows
+from nbtorch.kernels.cpu.ranges import RangeKernel
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add_row, copy, fill, following, locate, planes, total
 from nbtorch.kernels.cpu.unpool import max_unpool_add
 from nbtorch.kernels.jit import njit
-from numba import prange
 
-LANES = 32
-"""A number of columns that fills the vectors of a loop, however often the compiler unrolls it."""
+RUN = 64
+"""Vectors that are compared with one another before their lanes are."""
 
 
 def adaptive_avg_pool_forward(input: np.ndarray, output: np.ndarray) -> None:
@@ -26,11 +27,7 @@ def adaptive_avg_pool_forward(input: np.ndarray, output: np.ndarray) -> None:
     if output.size == 0:
         return
     rows = math.prod(output.shape[:4])
-    count = blocks(rows, input.size + output.size)
-    if count:
-        _avg_parallel(planes(input), count, planes(output))
-    else:
-        _avg_rows(planes(input), 0, rows, planes(output))
+    _avg(rows, input.size + output.size, planes(input), planes(output))
 
 
 def adaptive_avg_pool_backward(grad_output: np.ndarray, grad_input: np.ndarray) -> None:
@@ -39,11 +36,7 @@ def adaptive_avg_pool_backward(grad_output: np.ndarray, grad_input: np.ndarray) 
         grad_input.fill(0)
         return
     rows = math.prod(grad_input.shape[:4])
-    count = blocks(rows, grad_input.size + grad_output.size)
-    if count:
-        _spread_parallel(planes(grad_output), count, planes(grad_input))
-    else:
-        _spread_rows(planes(grad_output), 0, rows, planes(grad_input))
+    _spread(rows, grad_input.size + grad_output.size, planes(grad_output), planes(grad_input))
 
 
 def adaptive_max_pool_forward(input: np.ndarray, output: np.ndarray, indices: np.ndarray) -> None:
@@ -51,12 +44,7 @@ def adaptive_max_pool_forward(input: np.ndarray, output: np.ndarray, indices: np
     if output.size == 0:
         return
     rows = math.prod(output.shape[:4])
-    count = blocks(rows, input.size + output.size)
-    arrays = planes(output), planes(indices)
-    if count:
-        _max_parallel(planes(input), count, *arrays)
-    else:
-        _max_rows(planes(input), 0, rows, *arrays)
+    _max(rows, input.size + output.size, planes(input), planes(output), planes(indices))
 
 
 def adaptive_max_pool_backward(grad_output: np.ndarray, indices: np.ndarray, grad_input: np.ndarray) -> None:
@@ -73,15 +61,7 @@ def _regions(extent, count):
     return begins, ends
 
 
-@njit(parallel=True)
-def _avg_parallel(x, count, y):
-    rows = y.shape[0] * y.shape[1] * y.shape[2]
-    for block in prange(count):
-        _avg_rows(x, rows * block // count, rows * (block + 1) // count, y)
-
-
-@njit
-def _avg_rows(x, begin, end, y):
+def _avg_rows(x, y, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes; whole rows are summed as they lie."""
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
@@ -122,15 +102,7 @@ def _avg_rows(x, begin, end, y):
             means[row * oW + i] = result / (height * y.dtype.type(ends[i] - begins[i]))
 
 
-@njit(parallel=True)
-def _spread_parallel(grads, count, grad_x):
-    rows = grad_x.shape[0] * grad_x.shape[1] * grad_x.shape[2]
-    for block in prange(count):
-        _spread_rows(grads, rows * block // count, rows * (block + 1) // count, grad_x)
-
-
-@njit
-def _spread_rows(grads, begin, end, grad_x):
+def _spread_rows(grads, grad_x, begin, end):
     """Fill the rows `begin` to `end` of the input's gradient, counted through all planes.
 
     Rows that lie in the same regions are equal and copied.
@@ -178,109 +150,73 @@ def _spread_columns(columns, begins, ends, target, start):
             filled = ends[i]
 
 
-@njit(parallel=True)
-def _max_parallel(x, count, maxima, positions):
-    rows = maxima.shape[0] * maxima.shape[1] * maxima.shape[2]
-    for block in prange(count):
-        _max_rows(x, rows * block // count, rows * (block + 1) // count, maxima, positions)
-
-
-@njit
-def _max_rows(x, begin, end, maxima, positions):
-    """Pool the output rows `begin` to `end`, counted through all planes.
-
-    The best elements of the columns so far go to and fro between two arrays, as in `pool`.
-    """
+def _max_rows(x, maxima, positions, begin, end):
+    """Pool the output rows `begin` to `end`, counted through all planes: first down the columns, then along the row."""
     _, D, H, W = x.shape
     _, oD, oH, oW = maxima.shape
-    elements = x.reshape(x.size)
-    size = scalar.ceil_div(W, LANES) * LANES
-    best, rows = np.empty((2, size), x.dtype), np.empty((2, size), np.int32)
+    elements, out, indices = x.reshape(x.size), maxima.reshape(maxima.size), positions.reshape(positions.size)
+    best, labels = np.empty(W + LANES, x.dtype), np.empty(W + LANES, np.int32)
+    rows = (-(-D // oD) + 1) * (-(-H // oH) + 1)
+    tables = np.empty(max(rows, RUN), np.int64), np.empty(max(rows, RUN), np.int32)
     begins, ends = _regions(W, oW)
     position = locate(begin, oD, oH)
-    for _ in range(begin, end):
+    for row in range(begin, end):
         plane, out_d, out_h = position
         position = following(position, oD, oH)
+        start = plane * D * H * W
         d_begin, d_end = scalar.region_start(out_d, D, oD), scalar.region_end(out_d, D, oD)
         h_begin, h_end = scalar.region_start(out_h, H, oH), scalar.region_end(out_h, H, oH)
-        out, indices = maxima[plane, out_d, out_h], positions[plane, out_d, out_h]
         if oW == 1 and (d_end - d_begin == 1 or (h_begin == 0 and h_end == H)):
             first, last = (d_begin * H + h_begin) * W, ((d_end - 1) * H + h_end) * W
-            place = _first_largest(elements, plane * D * H * W + first, plane * D * H * W + last)
-            out[0], indices[0] = elements[place], place - plane * D * H * W
-            continue
-        if (d_end - d_begin) * (h_end - h_begin) == 1:
-            start = ((plane * D + d_begin) * H + h_begin) * W
+            place = _best_of_run(elements, start + first, start + last, tables, best, labels)
+            out[row], indices[row] = elements[place], place - start
+        elif (d_end - d_begin) * (h_end - h_begin) == 1:
+            first = start + (d_begin * H + h_begin) * W
             for i in range(oW):
-                place = _first_largest(elements, start + begins[i], start + ends[i])
-                out[i], indices[i] = elements[place], place - plane * D * H * W
-            continue
-        new, fresh = 0, True
-        for d in range(d_begin, d_end):
-            for h in range(h_begin, h_end):
-                number = np.int32(d * H + h)
-                start = (plane * D * H + number) * W
-                count = size if start + size <= x.size else W
-                if fresh:
-                    copy(elements, start, best[0], 0, count)
-                    rows[0, :count] = number
-                    fresh = False
-                else:
-                    old, new = new, 1 - new
-                    arrays = best[old, :count], rows[old, :count], best[new, :count], rows[new, :count]
-                    _take_row(elements, start, number, arrays)
-        for i in range(oW):
-            column = _best_column(best[new], rows[new], begins[i], ends[i])
-            out[i], indices[i] = best[new, column], np.int64(rows[new, column]) * W + column
+                place = _best_of_run(elements, first + begins[i], first + ends[i], tables, best, labels)
+                out[row * oW + i], indices[row * oW + i] = elements[place], place - start
+        else:
+            taps = 0
+            for d in range(d_begin, d_end):
+                for h in range(h_begin, h_end):
+                    tables[0][taps], tables[1][taps] = (d * H + h) * W, (d * H + h) * W
+                    taps += 1
+            vectors = scalar.ceil_div(W, LANES) * LANES
+            if start + tables[0][taps - 1] + vectors > x.size:
+                vectors = W
+            pool_windows(elements, start, 1, tables[0], tables[1], taps, best, labels, W, vectors)
+            for i in range(oW):
+                column = best_column(best, labels, begins[i], ends[i])
+                out[row * oW + i], indices[row * oW + i] = best[column], np.int64(labels[column]) + column
 
 
 @njit
-def _first_largest(values, begin, end):
-    """Return the place of the largest of values[begin:end], the first of equal ones; or of the last NaN.
+def _best_of_run(elements, begin, end, tables, best, labels):
+    """Return the place of the largest of elements[begin:end], the first of equal ones; or of the last NaN.
 
-    Eight at a time are compared with the largest so far; only where one wins its place is looked for.
+    Neighbouring elements go into lanes of their own, and the largest of each lane are compared in the end.
     """
-    best, place = values[begin], begin
-    i = begin
-    while i < end:
-        stop = min(i + 8, end)
-        if stop - i == 8:
-            wins = False
-            for k in range(8):
-                value = values[np.uint64(i) + np.uint64(k)]
-                wins |= (value > best) | (value != value)
-            if not wins:
-                i = stop
-                continue
-        for k in range(i, stop):
-            if scalar.wins(values[k], best):
-                best, place = values[k], k
-        i = stop
+    place = begin
+    first = begin
+    while first < end:
+        count = min(end - first, RUN * LANES)
+        if count < 2 * LANES:
+            for i in range(first, first + count):
+                if scalar.wins(elements[i], elements[place]):
+                    place = i
+        else:
+            taps = scalar.ceil_div(count, LANES)
+            for tap in range(taps):
+                offset = min(tap * LANES, count - LANES)
+                tables[0][tap], tables[1][tap] = offset, offset
+            pool_windows(elements, first, 1, tables[0], tables[1], taps, best, labels, LANES, LANES)
+            lane = best_column(best, labels, 0, LANES)
+            if first == begin or scalar.wins(best[lane], elements[place]):
+                place = first + labels[lane] + lane
+        first += count
     return place
 
 
-@njit(forceinline=True)
-def _take_row(elements, start, number, arrays):
-    """Let the elements of a row take the places of the best ones of their columns where they win."""
-    old, old_rows, new, new_rows = arrays
-    for w in range(new.size):
-        value = elements[np.uint64(start) + np.uint64(w)]
-        wins = scalar.wins(value, old[w])
-        new[w], new_rows[w] = choose(wins, value, old[w]), choose(wins, number, old_rows[w])
-
-
-@njit
-def _best_column(best, rows, begin, end):
-    """Return the column of a region whose best element the walk through the region, row by row, would stop at.
-
-    Of equal ones it is that of the first row, of NaN that of the last row.
-    """
-    column = begin
-    for w in range(begin + 1, end):
-        value, largest = best[w], best[column]
-        if value > largest or value != value:
-            if value == value or largest == largest or rows[w] >= rows[column]:
-                column = w
-        elif value == largest and rows[w] < rows[column]:
-            column = w
-    return column
+_avg = RangeKernel(_avg_rows, PARALLEL_WORK)
+_spread = RangeKernel(_spread_rows, PARALLEL_WORK)
+_max = RangeKernel(_max_rows, PARALLEL_WORK)

@@ -12,9 +12,10 @@ import math
 
 import numpy as np
 from nbtorch.kernels import scalar
-from nbtorch.kernels.cpu.rows import add_row, blocks, planes, spread, window_sums
+from nbtorch.kernels.cpu.ranges import RangeKernel
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add_row, planes, spread, window_sums
 from nbtorch.kernels.jit import njit
-from numba import prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 
@@ -32,12 +33,8 @@ def avg_pool_forward(
     if output.size == 0:
         return
     rows = math.prod(output.shape[:4])
-    window = (*kernel_size, *stride, *padding, int(count_include_pad), divisor)
-    count = blocks(rows, input.size + output.size)
-    if count:
-        _forward_parallel(planes(input), window, count, planes(output))
-    else:
-        _forward_rows(planes(input), window, 0, rows, planes(output))
+    window = np.array((*kernel_size, *stride, *padding, int(count_include_pad), divisor))
+    _forward(rows, input.size + output.size, planes(input), planes(output), window)
 
 
 def avg_pool_backward(
@@ -53,12 +50,8 @@ def avg_pool_backward(
     if grad_input.size == 0:
         return
     rows = math.prod(grad_input.shape[:4])
-    window = (*kernel_size, *stride, *padding, int(count_include_pad), divisor)
-    count = blocks(rows, grad_input.size + grad_output.size)
-    if count:
-        _backward_parallel(planes(grad_output), window, count, planes(grad_input))
-    else:
-        _backward_rows(planes(grad_output), window, 0, rows, planes(grad_input))
+    window = np.array((*kernel_size, *stride, *padding, int(count_include_pad), divisor))
+    _backward(rows, grad_input.size + grad_output.size, planes(grad_output), planes(grad_input), window)
 
 
 @njit
@@ -77,17 +70,9 @@ def window_widths(window, extent, widths):
         widths[i] = clipped(i, window[5], window[8], window[2], extent, window[9])[2]
 
 
-@njit(parallel=True)
-def _forward_parallel(x, window, count, y):
-    rows = y.shape[0] * y.shape[1] * y.shape[2]
-    for block in prange(count):
-        _forward_rows(x, window, rows * block // count, rows * (block + 1) // count, y)
-
-
-@njit
-def _forward_rows(x, window, begin, end, y):
+def _forward_rows(x, y, window, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes."""
-    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = window
+    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = to_fixed_tuple(window, 11)
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
     length = (oW - 1) * sW + kW
@@ -111,20 +96,12 @@ def _forward_rows(x, window, begin, end, y):
             means[i] = means[i] / (size * widths[i])
 
 
-@njit(parallel=True)
-def _backward_parallel(grads, window, count, grad_x):
-    rows = grad_x.shape[0] * grad_x.shape[1] * grad_x.shape[2]
-    for block in prange(count):
-        _backward_rows(grads, window, rows * block // count, rows * (block + 1) // count, grad_x)
-
-
-@njit
-def _backward_rows(grads, window, begin, end, grad_x):
+def _backward_rows(grads, grad_x, window, begin, end):
     """Fill the rows `begin` to `end` of the input's gradient, counted through all planes.
 
     Rows that the same windows cover are equal and copied.
     """
-    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = window
+    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = to_fixed_tuple(window, 11)
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
     columns, widths = np.empty(oW, grad_x.dtype), np.ones(oW, grad_x.dtype)
@@ -169,3 +146,7 @@ def _add_shares(grads, size, widths, first, columns):
     else:
         for i in range(columns.size):
             columns[i] += grads[i] / (height * widths[i])
+
+
+_forward = RangeKernel(_forward_rows, PARALLEL_WORK)
+_backward = RangeKernel(_backward_rows, PARALLEL_WORK)

@@ -11,10 +11,11 @@ import math
 
 import numpy as np
 from nbtorch.kernels import scalar
-from nbtorch.kernels.cpu.rows import blocks, choose, following, locate, planes
+from nbtorch.kernels.cpu.pool_simd import LANES, best_column, pool_windows
+from nbtorch.kernels.cpu.ranges import RangeKernel
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, following, locate, planes
 from nbtorch.kernels.cpu.unpool import max_unpool_add
-from nbtorch.kernels.jit import njit
-from numba import prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 Starts = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -27,12 +28,8 @@ def fractional_max_pool_forward(
     if output.size == 0:
         return
     rows = math.prod(output.shape[:4])
-    count = blocks(rows, output.size * math.prod(kernel_size))
-    arrays = planes(output), planes(indices)
-    if count:
-        _parallel(planes(input), kernel_size, starts, count, *arrays)
-    else:
-        _rows(planes(input), kernel_size, starts, 0, rows, *arrays)
+    arrays = planes(input), planes(output), planes(indices), *starts, np.array(kernel_size)
+    _forward(rows, output.size * math.prod(kernel_size), *arrays)
 
 
 def fractional_max_pool_backward(
@@ -42,34 +39,28 @@ def fractional_max_pool_backward(
     max_unpool_add(grad_output, indices, grad_input)
 
 
-@njit(parallel=True)
-def _parallel(x, kernel_size, starts, count, maxima, positions):
-    rows = maxima.shape[0] * maxima.shape[1] * maxima.shape[2]
-    for block in prange(count):
-        _rows(x, kernel_size, starts, rows * block // count, rows * (block + 1) // count, maxima, positions)
-
-
-@njit
-def _rows(x, kernel_size, starts, begin, end, maxima, positions):
-    """Pool the output rows `begin` to `end`, counted through all planes."""
-    kD, kH, kW = kernel_size
+def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_size, begin, end):
+    """Pool the output rows `begin` to `end`, counted through all planes: first down the columns, then along the row."""
+    kD, kH, kW = to_fixed_tuple(kernel_size, 3)
     _, D, H, W = x.shape
     _, oD, oH, oW = maxima.shape
     elements, out, indices = x.reshape(x.size), maxima.reshape(maxima.size), positions.reshape(positions.size)
+    offsets, relative = np.empty(kD * kH, np.int64), np.empty(kD * kH, np.int32)
+    for tap in range(kD * kH):
+        offsets[tap] = relative[tap] = (tap // kH * H + tap % kH) * W
+    best, labels = np.empty(W + LANES, x.dtype), np.empty(W + LANES, np.int32)
     position = locate(begin, oD, oH)
     for row in range(begin, end):
         plane, out_d, out_h = position
         position = following(position, oD, oH)
-        first = (starts[0][plane, out_d] * H + starts[1][plane, out_h]) * W
+        first = (d_starts[plane, out_d] * H + h_starts[plane, out_h]) * W
+        start, vectors = plane * D * H * W + first, scalar.ceil_div(W, LANES) * LANES
+        if start + offsets[kD * kH - 1] + vectors > x.size:
+            vectors = W
+        pool_windows(elements, start, 1, offsets, relative, kD * kH, best, labels, W, vectors)
         for i in range(oW):
-            corner = plane * D * H * W + first + starts[2][plane, i]
-            best, best_index = elements[corner], corner
-            for tap_d in range(kD):
-                for tap_h in range(kH):
-                    index = np.uint64(corner + (tap_d * H + tap_h) * W)
-                    for tap_w in range(kW):
-                        place = index + np.uint64(tap_w)
-                        wins = scalar.wins(elements[place], best)
-                        best_index = choose(wins, np.int64(place), best_index)
-                        best = choose(wins, elements[place], best)
-            out[row * oW + i], indices[row * oW + i] = best, best_index - plane * D * H * W
+            column = best_column(best, labels, w_starts[plane, i], w_starts[plane, i] + kW)
+            out[row * oW + i], indices[row * oW + i] = best[column], first + labels[column] + column
+
+
+_forward = RangeKernel(_forward_rows, PARALLEL_WORK)

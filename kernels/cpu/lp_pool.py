@@ -16,9 +16,10 @@ import math
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.avg_pool import clipped
-from nbtorch.kernels.cpu.rows import blocks, planes, spread, window_sums
+from nbtorch.kernels.cpu.ranges import RangeKernel
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, planes, spread, window_sums
 from nbtorch.kernels.jit import njit
-from numba import prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 
@@ -30,12 +31,8 @@ def lp_pool_forward(
     if output.size == 0:
         return
     rows = math.prod(output.shape[:4])
-    window = (*kernel_size, *stride)
-    count = blocks(rows, input.size + output.size)
-    if count:
-        _forward_parallel(planes(input), norm_type, window, count, planes(output))
-    else:
-        _forward_rows(planes(input), norm_type, window, 0, rows, planes(output))
+    window = np.array((*kernel_size, *stride))
+    _forward(rows, input.size + output.size, planes(input), planes(output), window, float(norm_type))
 
 
 def lp_pool_backward(
@@ -51,13 +48,9 @@ def lp_pool_backward(
     if grad_input.size == 0:
         return
     rows = math.prod(grad_input.shape[:4])
-    window = (*kernel_size, *stride)
-    count = blocks(rows, grad_input.size + grad_output.size)
-    arrays = planes(grad_output), planes(input), planes(output)
-    if count:
-        _backward_parallel(*arrays, norm_type, window, count, planes(grad_input))
-    else:
-        _backward_rows(*arrays, norm_type, window, 0, rows, planes(grad_input))
+    arrays = planes(grad_output), planes(grad_input), planes(input), planes(output)
+    window = np.array((*kernel_size, *stride))
+    _backward(rows, grad_input.size + grad_output.size, *arrays, window, float(norm_type))
 
 
 @njit
@@ -86,6 +79,9 @@ def _powers(x, p, result):
     elif p == -1:
         for i in range(x.size):
             result[i] = 1 / x[i]
+    elif p == -2:
+        for i in range(x.size):
+            result[i] = 1 / (x[i] * x[i])
     elif p == -0.5:
         for i in range(x.size):
             result[i] = 1 / np.sqrt(x[i])
@@ -97,17 +93,9 @@ def _powers(x, p, result):
             result[i] = x[i] ** exponent
 
 
-@njit(parallel=True)
-def _forward_parallel(x, p, window, count, y):
-    rows = y.shape[0] * y.shape[1] * y.shape[2]
-    for block in prange(count):
-        _forward_rows(x, p, window, rows * block // count, rows * (block + 1) // count, y)
-
-
-@njit
-def _forward_rows(x, p, window, begin, end, y):
+def _forward_rows(x, y, window, p, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes."""
-    kD, kH, kW, sD, sH, sW = window
+    kD, kH, kW, sD, sH, sW = to_fixed_tuple(window, 6)
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
     columns = np.zeros(max((oW - 1) * sW + kW, W), x.dtype)
@@ -140,17 +128,9 @@ def _is_flat(norm, p):
     return (norm == 0 if p > 0 else abs(norm) == math.inf) or (p == 1 and norm != norm)
 
 
-@njit(parallel=True)
-def _backward_parallel(grads, x, y, p, window, count, grad_x):
-    rows = grad_x.shape[0] * grad_x.shape[1] * grad_x.shape[2]
-    for block in prange(count):
-        _backward_rows(grads, x, y, p, window, rows * block // count, rows * (block + 1) // count, grad_x)
-
-
-@njit
-def _backward_rows(grads, x, y, p, window, begin, end, grad_x):
+def _backward_rows(grads, grad_x, x, y, window, p, begin, end):
     """Fill the rows `begin` to `end` of the input's gradient, counted through all planes."""
-    kD, kH, kW, sD, sH, sW = window
+    kD, kH, kW, sD, sH, sW = to_fixed_tuple(window, 6)
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
     columns, scales, shares = np.empty(oW, x.dtype), np.empty(oW, x.dtype), np.empty(oW, x.dtype)
@@ -181,3 +161,7 @@ def _backward_rows(grads, x, y, p, window, begin, end, grad_x):
         _powers(x[plane, d, h], p - 1, powers)
         for w in range(W):
             grad[w] = inside[w] * powers[w]
+
+
+_forward = RangeKernel(_forward_rows, PARALLEL_WORK)
+_backward = RangeKernel(_backward_rows, PARALLEL_WORK)

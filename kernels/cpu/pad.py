@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 from nbtorch.kernels import scalar
-from nbtorch.kernels.cpu.rows import add, blocks, copy, fill, following, locate, planes
+from nbtorch.kernels.cpu.ranges import RangeKernel
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add, copy, fill, following, locate, planes
 from nbtorch.kernels.jit import njit
-from numba import prange
 
 Triple = tuple[int, int, int]
 
@@ -28,11 +28,7 @@ def pad_forward(input: np.ndarray, before: Triple, mode: int, value: float, outp
     fill = np.array(value).astype(output.dtype).view(bits)[()]
     x, y = planes(input).view(bits), planes(output).view(bits)
     rows = math.prod(output.shape[:4])
-    count = blocks(rows, output.size)
-    if count:
-        _forward_parallel(x, before, mode, fill, count, y)
-    else:
-        _forward_rows(x, before, mode, fill, 0, rows, y)
+    _forward(rows, output.size, x, y, np.array(before), mode, fill)
 
 
 def pad_backward(grad_output: np.ndarray, before: Triple, mode: int, grad_input: np.ndarray) -> None:
@@ -40,11 +36,7 @@ def pad_backward(grad_output: np.ndarray, before: Triple, mode: int, grad_input:
     if grad_input.size == 0:
         return
     rows = math.prod(grad_input.shape[:4])
-    count = blocks(rows, grad_output.size)
-    if count:
-        _backward_parallel(planes(grad_output), before, mode, count, planes(grad_input))
-    else:
-        _backward_rows(planes(grad_output), before, mode, 0, rows, planes(grad_input))
+    _backward(rows, grad_output.size, planes(grad_output), planes(grad_input), np.array(before), mode)
 
 
 def moved_as(dtype: np.dtype) -> np.dtype:
@@ -52,15 +44,7 @@ def moved_as(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"u{dtype.itemsize}") if dtype.itemsize <= 8 else dtype
 
 
-@njit(parallel=True)
-def _forward_parallel(x, before, mode, value, count, y):
-    rows = y.shape[0] * y.shape[1] * y.shape[2]
-    for block in prange(count):
-        _forward_rows(x, before, mode, value, rows * block // count, rows * (block + 1) // count, y)
-
-
-@njit
-def _forward_rows(x, before, mode, value, begin, end, y):
+def _forward_rows(x, y, before, mode, value, begin, end):
     """Fill the output rows `begin` to `end`, counted through all planes; rows are offsets in flat arrays."""
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
@@ -92,15 +76,7 @@ def _middle(before, extent, padded):
     return left, max(left, min(padded, before + extent))
 
 
-@njit(parallel=True)
-def _backward_parallel(grads, before, mode, count, grad_x):
-    rows = grad_x.shape[0] * grad_x.shape[1] * grad_x.shape[2]
-    for block in prange(count):
-        _backward_rows(grads, before, mode, rows * block // count, rows * (block + 1) // count, grad_x)
-
-
-@njit
-def _backward_rows(grads, before, mode, begin, end, grad_x):
+def _backward_rows(grads, grad_x, before, mode, begin, end):
     """Fill the rows `begin` to `end` of the input's gradient, counted through all planes."""
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
@@ -136,3 +112,7 @@ def _backward_rows(grads, before, mode, begin, end, grad_x):
                 first = False
         if first:
             fill(grad_x.dtype.type(0), target, start, W)
+
+
+_forward = RangeKernel(_forward_rows, PARALLEL_WORK)
+_backward = RangeKernel(_backward_rows, PARALLEL_WORK)

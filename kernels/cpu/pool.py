@@ -13,10 +13,9 @@ import math
 
 import numpy as np
 from nbtorch.kernels import scalar
-from nbtorch.kernels.cpu.pool_simd import best_taps, lowest
+from nbtorch.kernels.cpu.pool_simd import LANES, best_taps, lowest, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
 from nbtorch.kernels.cpu.rows import PARALLEL_WORK, choose, copy, fill, following, locate, planes
-from nbtorch.kernels.cpu.simd import host_simd
 from nbtorch.kernels.jit import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -30,9 +29,6 @@ PLANE_LIMIT = 1 << 31
 
 CHUNK = 1024
 """Columns that are pooled at a time, so that their maxima and choices are still in the first cache when copied."""
-
-LANES = host_simd().vector_bytes // 4
-"""A multiple of the windows of a vector."""
 
 BLOCK = 1 << 14
 """Elements of the input's gradient that are filled at a time, so that they are still in a cache when added to."""
@@ -120,25 +116,17 @@ def _forward_rows(x, maxima, choices, window, begin, end):
             vectors, here = scalar.ceil_div(count, LANES) * LANES, start + first * sW
             if here + offsets[0] < 0 or here + (vectors - 1) * sW + offsets[taps - 1] >= elements.size:
                 vectors = 0
-            tables = offsets, columns, labels
             if at_edge:
-                edge = first * sW - pW
+                tables, edge = (offsets, columns, labels), first * sW - pW
                 _pool_at_edge(elements, here, sW, tables, taps, best, numbers, count, vectors, edge, W)
             else:
-                _pool_inside(elements, here, sW, tables, taps, best, numbers, count, vectors)
+                pool_windows(elements, here, sW, offsets, labels, taps, best, numbers, count, vectors)
             copy(best, 0, out, place + first, count)
             if wanted and flat:
                 _write_positions(numbers, local + first * sW, sW, chosen, place + first, count)
             elif wanted:
                 copy(numbers, 0, chosen, place + first, count)
             first += count
-
-
-@njit
-def _pool_inside(elements, start, stride, tables, taps, best, numbers, count, vectors):
-    """Pool neighbouring windows that lie inside the row; see `best_taps`."""
-    offsets, columns, labels = tables
-    best_taps(elements, start, stride, offsets, labels, taps, best, numbers, count, vectors, None, columns, 0)
 
 
 @njit

@@ -13,11 +13,16 @@ import numpy as np
 from llvmlite import ir
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.simd import host_simd
+from nbtorch.kernels.jit import njit
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 INDEX, NUMBER = ir.IntType(64), ir.IntType(32)
+
+
+LANES = host_simd().vector_bytes // 4
+"""As many places as fill whole vectors, whatever the type of the elements."""
 
 
 def _vector(element: ir.Type, lanes: int) -> ir.Type:
@@ -208,3 +213,26 @@ def _lowest_model(array):
 
 best_taps = _best_taps_model if config.DISABLE_JIT else intrinsic(_best_taps_intrinsic)
 lowest = _lowest_model if config.DISABLE_JIT else intrinsic(_lowest_intrinsic)
+
+
+@njit
+def pool_windows(elements, start, stride, offsets, labels, taps, best, numbers, count, vectors):
+    """Look for the largest elements of windows of which every tap counts; see `best_taps`."""
+    best_taps(elements, start, stride, offsets, labels, taps, best, numbers, count, vectors, None, offsets, 0)
+
+
+@njit
+def best_column(best, labels, begin, end):
+    """Return which of the columns `begin` to `end` has the best element, as if all had been walked in order.
+
+    The position of a column's element is its label and its number: of equal ones the first is best, of NaN the last.
+    """
+    column = begin
+    for w in range(begin + 1, end):
+        value, largest = best[w], best[column]
+        if value > largest or value != value:
+            if value == value or largest == largest or labels[w] + w >= labels[column] + column:
+                column = w
+        elif value == largest and labels[w] + w < labels[column] + column:
+            column = w
+    return column

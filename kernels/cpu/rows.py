@@ -6,7 +6,6 @@ backward pass); a run writes its own rows only, so results do not depend on the 
 
 from typing import Any
 
-import numba
 import numpy as np
 from nbtorch.kernels.jit import njit
 from numba.core import config
@@ -15,19 +14,11 @@ from numba.extending import intrinsic
 PARALLEL_WORK = 1 << 16
 """Elements visited above which a pass takes longer than waking the threads."""
 
-BLOCKS_PER_THREAD = 4
-"""Pieces of work for each thread, so that a thread that is held up does not hold up the others."""
-
 
 def planes(array: np.ndarray) -> np.ndarray:
     """View (N, C, D, H, W) as (N·C, D, H, W)."""
     shape = array.shape
     return array.reshape(shape[0] * shape[1], *shape[2:])
-
-
-def blocks(rows: int, work: int) -> int:
-    """Return into how many runs to cut so many rows, of which `work` elements are visited; 0 for one thread."""
-    return 0 if work < PARALLEL_WORK else min(rows, BLOCKS_PER_THREAD * numba.get_num_threads())
 
 
 def _choose_model(condition: Any, chosen: Any, other: Any) -> Any:
@@ -86,13 +77,6 @@ def add(source, source_start, target, start, count):
     first, source_first = np.uint64(start), np.uint64(source_start)
     for i in range(count):
         target[first + np.uint64(i)] += source[source_first + np.uint64(i)]
-
-
-@njit(forceinline=True)
-def copy_row(source, target):
-    """Copy an array onto another of its size."""
-    for i in range(target.size):
-        target[i] = source[i]
 
 
 @njit(forceinline=True)

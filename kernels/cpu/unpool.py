@@ -6,9 +6,9 @@ are also the derivatives of the poolings that leave indices behind. The index -1
 
 import numba
 import numpy as np
-from nbtorch.kernels.cpu.rows import BLOCKS_PER_THREAD, PARALLEL_WORK
+from nbtorch.kernels.cpu.ranges import RangeKernel
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK
 from nbtorch.kernels.jit import njit
-from numba import prange
 
 
 def max_unpool_forward(input: np.ndarray, indices: np.ndarray, output: np.ndarray) -> int | None:
@@ -30,8 +30,8 @@ def max_unpool_backward(grad_output: np.ndarray, indices: np.ndarray, grad_input
     if grad_input.size == 0:
         return
     count = grad_output.shape[0] * grad_output.shape[1]
-    kernel = _gather if grad_input.size < PARALLEL_WORK else _gather_parallel
-    kernel(grad_output.reshape(count, -1), indices.reshape(count, -1), grad_input.reshape(count, -1))
+    arrays = grad_output.reshape(count, -1), indices.reshape(count, -1), grad_input.reshape(count, -1)
+    _gather(count, grad_input.size, *arrays)
 
 
 def _scatter(values: np.ndarray, indices: np.ndarray, output: np.ndarray, add: bool) -> int:
@@ -40,67 +40,49 @@ def _scatter(values: np.ndarray, indices: np.ndarray, output: np.ndarray, add: b
     if values.size == 0 or output.size == 0:
         output.fill(0)
         return -1
-    arrays = values.reshape(count, -1), indices.reshape(count, -1), add
-    if values.size + output.size < PARALLEL_WORK:
-        return _scatter_block(*arrays, 0, 1, 0, count, output.reshape(count, -1))
+    arrays = values.reshape(count, -1), indices.reshape(count, -1), output.reshape(count, -1)
     parts = max(1, min(output.size // count, numba.get_num_threads() // count))
-    blocks = count * parts if parts > 1 else min(count, BLOCKS_PER_THREAD * numba.get_num_threads())
-    stray = np.empty(blocks, np.int64)
-    _scatter_parallel(*arrays, parts, output.reshape(count, -1), stray)
+    stray = np.full(count * parts, -1)
+    _scatter_parts(count * parts, values.size + output.size, *arrays, stray, add, parts)
     return int(stray.max())
 
 
-@njit(parallel=True)
-def _scatter_parallel(values, indices, add, parts, output, stray):
-    count, blocks = output.shape[0], stray.size
-    for block in prange(blocks):
-        if parts > 1:
-            plane = block // parts
-            stray[block] = _scatter_block(values, indices, add, block % parts, parts, plane, plane + 1, output)
-        else:
-            begin, end = count * block // blocks, count * (block + 1) // blocks
-            stray[block] = _scatter_block(values, indices, add, 0, 1, begin, end, output)
+def _scatter_ranges(values, indices, output, stray, add, parts, begin, end):
+    """Scatter what falls into the parts `begin` to `end`, counted through all planes; note a stray index of each."""
+    for part in range(begin, end):
+        stray[part] = _scatter_part(values, indices, add, part // parts, part % parts, parts, output)
 
 
 @njit
-def _scatter_block(values, indices, add, part, parts, begin, end, output):
-    """Scatter what falls into one of the parts of each of the planes `begin` to `end`."""
-    size = output.shape[1]
+def _scatter_part(values, indices, add, plane, part, parts, output):
+    """Scatter what falls into one of the parts of a plane; return the flat place of an index out of range, or -1."""
+    size, stray = output.shape[1], -1
     first = size * part // parts
-    stray = -1
-    for plane in range(begin, end):
-        target = output[plane, first : size * (part + 1) // parts]
-        target[:] = 0
-        places, source, length = indices[plane], values[plane], np.uint64(target.size)
-        if add:
-            for i in range(source.size):
-                place = np.uint64(places[i] - first)
-                if place < length:
-                    target[place] += source[i]
-        else:
-            for i in range(source.size):
-                place = np.uint64(places[i] - first)
-                if place < length:
-                    target[place] = source[i]
-                elif np.uint64(places[i]) >= np.uint64(size):
-                    stray = plane * source.size + i
+    target = output[plane, first : size * (part + 1) // parts]
+    target[:] = 0
+    places, source, length = indices[plane], values[plane], np.uint64(target.size)
+    if add:
+        for i in range(source.size):
+            place = np.uint64(places[i] - first)
+            if place < length:
+                target[place] += source[i]
+    else:
+        for i in range(source.size):
+            place = np.uint64(places[i] - first)
+            if place < length:
+                target[place] = source[i]
+            elif np.uint64(places[i]) >= np.uint64(size):
+                stray = plane * source.size + i
     return stray
 
 
-@njit
-def _gather(planes, positions, output):
-    for plane in range(output.shape[0]):
-        _gather_plane(planes, positions, plane, output)
+def _gather_planes(planes, positions, output, begin, end):
+    """Read the elements of the planes `begin` to `end`."""
+    for plane in range(begin, end):
+        for i in range(output.shape[1]):
+            position = positions[plane, i]
+            output[plane, i] = planes[plane, position] if position >= 0 else 0
 
 
-@njit(parallel=True)
-def _gather_parallel(planes, positions, output):
-    for plane in prange(output.shape[0]):
-        _gather_plane(planes, positions, plane, output)
-
-
-@njit
-def _gather_plane(planes, positions, plane, output):
-    for i in range(output.shape[1]):
-        position = positions[plane, i]
-        output[plane, i] = planes[plane, position] if position >= 0 else 0
+_scatter_parts = RangeKernel(_scatter_ranges, PARALLEL_WORK)
+_gather = RangeKernel(_gather_planes, PARALLEL_WORK)
