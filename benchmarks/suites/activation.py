@@ -1,4 +1,4 @@
-"""Activations, forward alone and with backward, on tensors that fill the caches many times and on small ones."""
+"""Activations, dropout and the commonest arithmetic, forward alone and with backward, on large and small tensors."""
 
 from typing import Any
 
@@ -52,9 +52,64 @@ def training(name: str, shape: tuple[int, ...]):
     return prepare
 
 
-CASES = {
-    f"{name}, {size}{suffix}": make(name, shape)
-    for size, shape in SHAPES.items()
-    for name in NAMES
-    for suffix, make in (("", forward), (", backward", training))
+def dropout(shape: tuple[int, ...], backward: bool):
+    """Return a case: dropout of half the elements."""
+
+    def prepare(torch: Any):
+        x, grad = torch.randn(*shape, requires_grad=backward), torch.ones(*shape)
+
+        def step() -> None:
+            x.grad = None
+            y = torch.nn.functional.dropout(x, 0.5, True)
+            if backward:
+                y.backward(grad)
+
+        return step
+
+    return prepare
+
+
+ARITHMETIC = {
+    "add": lambda torch: torch.add,
+    "mul": lambda torch: torch.mul,
+    "relu": lambda torch: lambda a, b: torch.relu(a),
 }
+
+
+def arithmetic(name: str, size: int, backward: bool):
+    """Return a case: an operation on vectors."""
+
+    def prepare(torch: Any):
+        a, b = torch.randn(size, requires_grad=backward), torch.randn(size)
+        grad, function = torch.ones(size), ARITHMETIC[name](torch)
+
+        def step() -> None:
+            a.grad = None
+            y = function(a, b)
+            if backward:
+                y.backward(grad)
+
+        return step
+
+    return prepare
+
+
+CASES = (
+    {
+        f"{name}, {size}{suffix}": make(name, shape)
+        for size, shape in SHAPES.items()
+        for name in NAMES
+        for suffix, make in (("", forward), (", backward", training))
+    }
+    | {
+        f"dropout, {size}{', backward' if backward else ''}": dropout(shape, backward)
+        for size, shape in SHAPES.items()
+        for backward in (False, True)
+    }
+    | {
+        f"{name}, {size:,} elements{', backward' if backward else ''}": arithmetic(name, size, backward)
+        for name in ARITHMETIC
+        for size in (1_000, 100_000, 10_000_000)
+        for backward in (False, True)
+    }
+)

@@ -6,16 +6,24 @@ LAYERS = {
     "batch norm 2d, 32 x 64 x 56 x 56": (lambda nn: nn.BatchNorm2d(64), (32, 64, 56, 56)),
     "batch norm 2d, 4 x 16 x 8 x 8": (lambda nn: nn.BatchNorm2d(16), (4, 16, 8, 8)),
     "batch norm 1d, 256 x 512": (lambda nn: nn.BatchNorm1d(512), (256, 512)),
+    "batch norm 2d, 64 x 6 x 12 x 12": (lambda nn: nn.BatchNorm2d(6), (64, 6, 12, 12)),
+    "batch norm 1d, 32 x 64": (lambda nn: nn.BatchNorm1d(64), (32, 64)),
+    "batch norm 2d, 32 x 512 x 2 x 2": (lambda nn: nn.BatchNorm2d(512), (32, 512, 2, 2)),
     "batch norm 3d, 2 x 16 x 16 x 32 x 32": (lambda nn: nn.BatchNorm3d(16), (2, 16, 16, 32, 32)),
     "group norm, 16 x 64 x 32 x 32": (lambda nn: nn.GroupNorm(8, 64), (16, 64, 32, 32)),
+    "group norm, 4 x 16 x 8 x 8": (lambda nn: nn.GroupNorm(4, 16), (4, 16, 8, 8)),
+    "instance norm 2d, 4 x 16 x 8 x 8": (lambda nn: nn.InstanceNorm2d(16), (4, 16, 8, 8)),
     "instance norm 2d, 16 x 32 x 32 x 32": (lambda nn: nn.InstanceNorm2d(32, affine=True), (16, 32, 32, 32)),
     "layer norm, 4096 x 768": (lambda nn: nn.LayerNorm(768), (4096, 768)),
     "layer norm, 8 x 64": (lambda nn: nn.LayerNorm(64), (8, 64)),
     "RMS norm, 4096 x 768": (lambda nn: nn.RMSNorm(768), (4096, 768)),
+    "RMS norm, 8 x 64": (lambda nn: nn.RMSNorm(64), (8, 64)),
     "local response norm, 8 x 32 x 27 x 27": (lambda nn: nn.LocalResponseNorm(5), (8, 32, 27, 27)),
     "softmax, 4096 x 1000": (lambda nn: nn.Softmax(1), (4096, 1000)),
     "softmax, 16 x 10": (lambda nn: nn.Softmax(1), (16, 10)),
     "softmax over channels, 8 x 64 x 56 x 56": (lambda nn: nn.Softmax2d(), (8, 64, 56, 56)),
+    "softmax, 8 x 12 x 64 x 64": (lambda nn: nn.Softmax(-1), (8, 12, 64, 64)),
+    "log-softmax, 64 x 10": (lambda nn: nn.LogSoftmax(1), (64, 10)),
     "log-softmax, 4096 x 1000": (lambda nn: nn.LogSoftmax(1), (4096, 1000)),
 }
 
@@ -41,26 +49,8 @@ def case(make: Any, shape: tuple[int, ...], backward: bool):
     return prepare
 
 
-def cross_entropy(shape: tuple[int, ...]):
-    """Return a case: cross entropy of logits with class indices, and its gradient."""
-
-    def prepare(torch: Any):
-        x, labels = torch.randn(*shape, requires_grad=True), torch.randint(0, shape[1], shape[:1])
-
-        def step() -> None:
-            x.grad = None
-            torch.nn.functional.cross_entropy(x, labels).backward()
-
-        return step
-
-    return prepare
-
-
 CASES = {
     f"{name}{', training' if backward else ''}": case(make, shape, backward)
     for name, (make, shape) in LAYERS.items()
     for backward in (False, True)
-} | {
-    "cross entropy, 4096 x 1000": cross_entropy((4096, 1000)),
-    "cross entropy, 64 x 10": cross_entropy((64, 10)),
 }

@@ -34,6 +34,6 @@ def case(network: str, optimizer: str, options: dict[str, Any]):
 
 CASES = {
     f"{name}, {network}": case(network, optimizer, options)
-    for network in ("LeNet", "ResNet-18")
+    for network in ("LeNet", "MLP", "ResNet-18")
     for name, (optimizer, options) in OPTIMIZERS.items()
 }
