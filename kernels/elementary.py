@@ -47,8 +47,13 @@ def expm1(x: Any) -> Any:
     return x.expm1() if hasattr(x, "expm1") else np.expm1(x)
 
 
+def log(x: Any) -> Any:
+    """Return the natural logarithm."""
+    return x.log() if hasattr(x, "log") else np.log(x)
+
+
 def log1p(x: Any) -> Any:
-    """Return log(1 + x), accurate near 0, for x >= 0."""
+    """Return log(1 + x), accurate near 0, for x >= -1."""
     return x.log1p() if hasattr(x, "log1p") else np.log1p(x)
 
 
@@ -158,6 +163,19 @@ def _exponent(typing_context, x):
 
 
 @intrinsic
+def _scaled_down(typing_context, x, n):
+    """Return x·2⁻ⁿ for a whole number n, where x and the result are normal."""
+
+    def emit(context, builder, signature, arguments):
+        word, mantissa, _ = _word(x)
+        shift = builder.shl(builder.fptosi(arguments[1], word), ir.Constant(word, mantissa))
+        bits = builder.sub(builder.bitcast(arguments[0], word), shift)
+        return builder.bitcast(bits, context.get_value_type(x))
+
+    return x(x, x), emit
+
+
+@intrinsic
 def _nearest(typing_context, x):
     """Return the nearest whole number."""
 
@@ -180,6 +198,9 @@ _ln2_low = _constant(math.log(2) - 0.693359375, 1.8206359985041462e-09)
 _artanh_series = _polynomial(_odd(4), _odd(11))
 _zero, _half, _one, _two = _constant(0, 0), _constant(0.5, 0.5), _constant(1, 1), _constant(2, 2)
 _infinity = _constant(math.inf, math.inf)
+_least_normal = _constant(2.0**-126, 2.0**-1022)
+# numbers below the least normal one are multiplied by a power of two first
+_lift, _lift_exponent = _constant(2.0**24, 2.0**54), _constant(24, 54)
 
 
 @njit(forceinline=True)
@@ -209,16 +230,31 @@ def _expm1(x):
 
 
 @njit(forceinline=True)
+def _log(x):
+    """Return log(2ⁿ·(1 + f)) = n·ln 2 + 2·artanh(f / (2 + f)); minus infinity for 0, NaN for negative numbers."""
+    small = x < _least_normal(x)
+    normal = _select(small, x * _lift(x), x)
+    n = _exponent(normal)
+    f = _scaled_down(normal, n) - _one(x)
+    n -= _select(small, _lift_exponent(x), _zero(x))
+    s = f / (_two(x) + f)
+    square = s * s
+    result = n * _ln2_high(x) + (_two(x) * s + (s * square * _artanh_series(square) + n * _ln2_low(x)))
+    result = _select(x > _zero(x), result, _select(x == _zero(x), -_infinity(x), _infinity(x) - _infinity(x)))
+    return _select(x < _infinity(x), result, x)
+
+
+@njit(forceinline=True)
 def _log1p(x):
-    """Return log(2ⁿ·(1 + f)) = n·ln 2 + 2·artanh(f / (2 + f)), and what rounding took from 1 + x, for x >= 0."""
+    """Return log(1 + x) and what rounding took from 1 + x, for x >= -1."""
     u = _one(x) + x
     lost = (x - (u - _one(x))) / u
     n = _exponent(u)
-    f = u * _power_of_two(-n) - _one(x)
+    f = _scaled_down(u, n) - _one(x)
     s = f / (_two(x) + f)
     square = s * s
     result = n * _ln2_high(x) + (_two(x) * s + (s * square * _artanh_series(square) + (n * _ln2_low(x) + lost)))
-    return _select(x < _infinity(x), result, x)
+    return _select(x < _infinity(x), _select(u > _zero(x), result, -_infinity(x)), x)
 
 
 @njit(forceinline=True)
@@ -272,6 +308,7 @@ def _on_cpu(function: Callable[..., Any], single: Any, double: Any = None) -> No
 
 _on_cpu(exp, _exp)
 _on_cpu(expm1, _expm1)
+_on_cpu(log, _log)
 _on_cpu(log1p, _log1p)
 _on_cpu(tanh, _tanh)
 _on_cpu(sigmoid, _sigmoid)

@@ -11,11 +11,15 @@ import numpy as np
 from nbtorch.kernels.cpu.norm import SUMS
 from nbtorch.kernels.cpu.ranges import RangeKernel
 from nbtorch.kernels.elementary import exp
+from nbtorch.kernels.jit import njit
 
 PARALLEL_SIZE = 1 << 14
 """Elements above which a pass over them takes longer than waking the threads."""
 
 STRIP = 64
+
+LANES = 32
+"""Numbers that are compared at a time while a row's greatest element is looked for."""
 
 
 def softmax_forward(x: np.ndarray, logarithm: bool, y: np.ndarray) -> None:
@@ -39,28 +43,53 @@ def _strips(x: np.ndarray) -> int:
     return -(-x.shape[2] // STRIP)
 
 
+@njit
+def highest(row, lanes):
+    """Return a row's greatest element; NaN, which it may miss, comes back in sums of exp(element - greatest)."""
+    top = row[0]
+    whole = row.size // LANES * LANES
+    if whole:
+        lanes[:] = row[:LANES]
+        for start in range(LANES, whole, LANES):
+            part = row[start : start + LANES]
+            for i in range(LANES):
+                lanes[i] = part[i] if part[i] > lanes[i] else lanes[i]
+        width = LANES // 2
+        while width >= 8:
+            for i in range(width):
+                lanes[i] = lanes[i + width] if lanes[i + width] > lanes[i] else lanes[i]
+            width //= 2
+        for i in range(8):
+            top = lanes[i] if lanes[i] > top else top
+    for i in range(whole, row.size):
+        top = row[i] if row[i] > top else top
+    return top
+
+
+@njit(fastmath=SUMS)
+def exp_sum(row, top):
+    """Return the sum of exp(element - top)."""
+    total = row.dtype.type(0)
+    for i in range(row.size):
+        total += exp(row[i] - top)
+    return total
+
+
 def _forward_row_range(x, logarithm, y, begin, end):
-    lanes = np.empty(STRIP, x.dtype)
+    lanes = np.empty(LANES, x.dtype)
     for row in range(begin, end):
         source, target = x[row], y[row]
-        # a maximum is kept for each lane of the vectors; NaN, which it may miss, comes back in the sum
-        lanes[:] = source[0]
-        for start in range(0, source.size, STRIP):
-            part = source[start : start + STRIP]
-            for i in range(part.size):
-                lanes[i] = part[i] if part[i] > lanes[i] else lanes[i]
-        top = lanes[0]
-        for i in range(1, STRIP):
-            top = lanes[i] if lanes[i] > top else top
-        total = x.dtype.type(0)
-        for i in range(source.size):
-            target[i] = exp(source[i] - top)
-            total += target[i]
+        top = highest(source, lanes)
         if logarithm:
-            shift = top + x.dtype.type(math.log(total))
+            shift = x.dtype.type(math.log(exp_sum(source, top)))
             for i in range(source.size):
-                target[i] = source[i] - shift
+                target[i] = (source[i] - top) - shift
         else:
+            total = x.dtype.type(0)
+            for i in range(source.size):
+                value = exp(source[i] - top)
+                target[i] = value
+                total += value
             scale = x.dtype.type(1) / total
             for i in range(source.size):
                 target[i] *= scale

@@ -28,6 +28,7 @@ def install() -> None:
 
     of_one(elementary.exp, lambda x: math.exp(x))
     of_one(elementary.expm1, lambda x: math.expm1(x))
+    of_one(elementary.log, lambda x: math.log(x))
     of_one(elementary.log1p, lambda x: math.log1p(x))
     of_one(elementary.tanh, lambda x: math.tanh(x))
     of_one(elementary.sigmoid, lambda x: number(1, x) / (number(1, x) + math.exp(-x)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.grad_mode import is_grad_enabled, no_grad
-from ..creation import as_tensor, full_like, ones_like
+from ..creation import as_tensor, ones_like
 from ..ops import loss
 from ..ops.arithmetic import eq, minimum, ne, where
 from ..ops.ctc import CtcLoss
@@ -24,7 +24,6 @@ from ..ops.operands import (
     to_dtype,
 )
 from ..ops.shape import broadcast_tensors
-from ..ops.special import xlogy
 from ..tensor import Tensor
 
 __all__ = [
@@ -173,11 +172,16 @@ def l1_loss(
     """Return the absolute differences, their mean or their sum; arguments as for `mse_loss`."""
     _paired("l1_loss", input, target)
     reduction = _reduction("l1_loss", reduction, size_average, reduce)
-    differences = (input - target).abs()
-    if weight is None:
-        return reduce_losses(differences, reduction)
-    _require_weight_like(weight, input)
-    return _weighted(differences, weight, reduction)
+    if weight is not None:
+        _require_weight_like(weight, input)
+        return _weighted((input - target).abs(), weight, reduction)
+    return _l1(input, target, reduction)
+
+
+def _l1(input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    if not (input.is_floating_point() and target.is_floating_point()):
+        return reduce_losses((input - target).abs(), reduction)
+    return loss.L1Loss(reduction)(*_common("l1_loss", input, target))
 
 
 def _float(operation: str, argument: str, value: Any) -> float:
@@ -212,7 +216,7 @@ def smooth_l1_loss(
     reduction = _reduction("smooth_l1_loss", reduction, size_average, reduce)
     beta = _float("smooth_l1_loss", "beta", beta)
     if beta == 0:
-        return reduce_losses((input - target).abs(), reduction)
+        return _l1(input, target, reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
     a, b = _common("smooth_l1_loss", input, target)
@@ -285,8 +289,7 @@ def kl_div(
     reduction = _reduction("kl_div", reduction, size_average, reduce)
     if not (input.is_floating_point() and target.is_floating_point()):
         raise RuntimeError(f"kl_div: Integral inputs not supported, got {input.dtype} and {target.dtype}")
-    losses = target.exp() * (target - input) if log_target else xlogy(target, target) - target * input
-    result = reduce_losses(losses, reduction)
+    result = loss.KlDiv(reduction, bool(log_target))(*_common("kl_div", input, target))
     return result / input.size(0) if by_batch and input.ndim else result
 
 
@@ -930,12 +933,13 @@ def nll_loss(
         raise RuntimeError("nll_loss: input tensor should be 1D or more, got a 0-d tensor")
     batched = input.ndim > 1
     x, labels = (input, target) if batched else (input.unsqueeze(0), target.reshape(-1) if target.ndim == 0 else target)
-    _check_class_indices("nll_loss", x, labels, weight, ignore_index)
+    _check_classes("nll_loss", x, labels, weight)
     losses = loss.NllLoss(labels._array, ignore_index, None if weight is None else weight._array, reduction)(x)
     return losses if batched else losses.reshape(())
 
 
-def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> None:
+def _check_classes(name: str, x: Tensor, labels: Tensor, weight: Tensor | None) -> None:
+    """Refuse targets and weights of other types, devices or shapes; whether indices are in range the kernel sees."""
     require_same_device(name, x, labels)
     if labels.dtype is not dtypes.int64:
         raise RuntimeError(f"{name}: expected target to be of type torch.int64 (class indices), got {labels.dtype}")
@@ -963,13 +967,6 @@ def _check_class_indices(name: str, x: Tensor, labels: Tensor, weight: Tensor | 
             )
         if weight.dtype is not x.dtype:
             raise RuntimeError(f"expected scalar type {x.dtype.name} but found {weight.dtype.name}")
-    array = labels._array
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        wrong = array[((array < 0) | (array >= classes)) & (array != ignore_index)]
-        if wrong.size:
-            raise IndexError(
-                f"Target {int(wrong.ravel()[0])} is out of bounds: {name} expects indices in [0, {classes})"
-            )
 
 
 def cross_entropy(
@@ -1005,56 +1002,20 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if not input.is_floating_point():
         raise RuntimeError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
-    axis = 0 if input.ndim == 1 else 1
-    log_probabilities = loss.LogSoftmax(axis)(input)
-    if target.shape == input.shape and target.is_floating_point():
-        if ignore_index >= 0:
-            raise RuntimeError(
-                f"cross_entropy: ignore_index is not supported for floating point target, got {ignore_index}"
-            )
-        return _soft_cross_entropy(log_probabilities, target, weight, reduction, label_smoothing, axis)
+    batched = input.ndim > 1
+    x = input if batched else input.unsqueeze(0)
     if target.is_floating_point():
-        raise RuntimeError(
-            f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
-            f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
-        )
-    hard = nll_loss(log_probabilities, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if not label_smoothing:
-        return hard
-    smooth = _smooth_loss(log_probabilities, target, weight, ignore_index, reduction, axis)
-    share = label_smoothing / input.shape[axis]
-    return hard * (1 - label_smoothing) + smooth * share
-
-
-def _per_class(weight: Tensor, like: Tensor, axis: int) -> Tensor:
-    """Return class weights in a shape that broadcasts along the class axis."""
-    return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1))
-
-
-def _smooth_loss(
-    log_probabilities: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, axis: int
-) -> Tensor:
-    """Return the loss against all classes alike, reduced as the hard loss is."""
-    weighted = log_probabilities if weight is None else log_probabilities * _per_class(weight, log_probabilities, axis)
-    losses = (-weighted.sum(axis)).masked_fill(target == ignore_index, 0)
-    if reduction != "mean":
-        return reduce_losses(losses, reduction)
-    kept: Any = target != ignore_index
-    if weight is None:
-        return losses.sum() / kept.sum()
-    return losses.sum() / weight[target.masked_fill(~kept, 0)].masked_fill(~kept, 0).sum()
-
-
-def _soft_cross_entropy(
-    log_probabilities: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
-) -> Tensor:
-    classes = log_probabilities.shape[axis]
-    if smoothing:
-        target = target * (1 - smoothing) + full_like(target, smoothing / classes)
-    products = log_probabilities * target
-    if weight is not None:
-        products = products * _per_class(weight, products, axis)
-    losses = -products.sum(axis)
-    if reduction == "mean":
-        return losses.sum() / max(log_probabilities.numel() // classes, 1)
-    return reduce_losses(losses, reduction)
+        if target.shape != input.shape:
+            raise RuntimeError(
+                f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
+                f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
+            )
+        factors = None if weight is None else weight._array
+        goal = to_dtype(target if batched else target.unsqueeze(0), input.dtype)
+        losses = loss.SoftCrossEntropy(factors, reduction, label_smoothing)(x, goal)
+        return losses if batched else losses.reshape(())
+    labels = target.reshape(-1) if not batched and target.ndim == 0 else target
+    _check_classes("nll_loss", x, labels, weight)
+    factors = None if weight is None else weight._array
+    losses = loss.CrossEntropy(labels._array, ignore_index, factors, reduction, label_smoothing)(x)
+    return losses if batched else losses.reshape(())

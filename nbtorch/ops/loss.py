@@ -1,16 +1,18 @@
-"""Softmax, log-softmax, negative log-likelihood, and losses of pairs of elements."""
+"""Softmax, log-softmax, cross entropy, negative log-likelihood, and losses of pairs of elements."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
-from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import CPU, allocate, array_module, contiguous, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
-from .indexing import Embed
 
 
 def softmax_of(x: Any, axis: int, logarithm: bool, where: Device) -> Any:
@@ -92,166 +94,370 @@ class LogSoftmaxGrad(Node):
         return grad - inner, to_output
 
 
-class NllLoss(Node):
-    """`-weight[target] * log_probability[target]`, 0 where the target is `ignore_index`; each, summed or averaged.
+class ClassLoss(Node):
+    """A loss of scores (N, C, *) against classes; each, summed, or averaged over the weights that count.
 
-    `log_probabilities` is (N, C, *), `target` (N, *) of int64, checked to be in range. The mean is divided by the
-    sum of the weights that count.
+    Args:
+        weight: an array of a factor for each class, or None.
+        reduction: `"none"`, `"mean"` or `"sum"`.
     """
 
     keeps_state = True
     in_float32 = True
+    fresh_gradients = True
+
+    def __init__(self, weight: Any, reduction: str) -> None:
+        self.weight, self.reduction = weight, reduction
+        self.scale = 1.0
+
+    def _columns(self, x: Any) -> Any:
+        """Return scores as (N, C, the product of the other extents)."""
+        shape = x.shape
+        if len(shape) == 2:
+            return contiguous(x, self.where).reshape(shape[0], shape[1], 1)
+        return contiguous(x, self.where).reshape(shape[0], shape[1], math.prod(shape[2:]))
+
+    def _weights(self, dtype: Any) -> Any:
+        """Return the classes' factors in the type of the scores; an empty array where there are none."""
+        if self.weight is None:
+            return _NO_WEIGHTS[dtype] if self.where is CPU else array_module(self.where).empty(0, dtype)
+        return contiguous(self.weight.astype(dtype, copy=False), self.where)
+
+    def _reduced(self, losses: Any, total: Any, divisor: Any) -> Any:
+        """Return the losses, or their sum, or what `divisor` makes of it; note by what gradients are divided."""
+        if self.reduction == "none":
+            return losses
+        if self.reduction == "mean":
+            total = total / divisor
+            self.scale = float(1 / divisor)
+        return array_module(self.where).asarray(total, losses.dtype)
+
+
+_NO_WEIGHTS = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
+
+
+def refuse_class(name: str, labels: Any, classes: int, ignore_index: int) -> None:
+    """Raise an IndexError that shows the first label out of range."""
+    wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
+    raise IndexError(f"Target {int(wrong.reshape(-1)[0])} is out of bounds: {name} expects indices in [0, {classes})")
+
+
+class NllLoss(ClassLoss):
+    """`-weight[target] * log_probability[target]`, 0 where the target is `ignore_index`.
+
+    `log_probabilities` is (N, C, *), `target` (N, *) of int64.
+    """
 
     def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str) -> None:
-        self.target, self.ignore_index, self.weight, self.reduction = target, ignore_index, weight, reduction
+        super().__init__(weight, reduction)
+        self.target, self.ignore_index = target, ignore_index
         self.name = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
 
     def forward(self, log_probabilities: Any) -> Any:
-        xp = array_module(self.where)
-        self.shape, dtype = log_probabilities.shape, log_probabilities.dtype
-        ignored = self.target == self.ignore_index
-        classes = xp.where(ignored, 0, self.target)
-        samples, *positions = xp.ogrid[tuple([slice(n) for n in classes.shape])]
-        self.index = (samples, classes, *positions)
-        weights = xp.ones(classes.shape, dtype) if self.weight is None else self.weight[classes]
-        weights = xp.where(ignored, dtype.type(0), weights)
-        losses = xp.where(ignored, dtype.type(0), -log_probabilities[self.index] * weights)
-        if self.reduction == "none":
-            self.factor = -weights
-            return losses
-        total = weights.sum(dtype=dtype) if self.reduction == "mean" else dtype.type(1)
-        self.factor = -weights / total
-        return losses.sum(dtype=dtype) / total
+        x = self._columns(log_probabilities)
+        self.shape, self.dtype = log_probabilities.shape, x.dtype
+        self.labels = contiguous(self.target, self.where).reshape(x.shape[0], x.shape[2])
+        losses = allocate(self.labels.shape, x.dtype, self.where)
+        kernels = kernels_for(self.where, "cross_entropy")
+        sums = kernels.nll_forward(x, self.labels, self._weights(x.dtype), self.ignore_index, losses)
+        if sums[2]:
+            refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
+        return self._reduced(losses.reshape(self.target.shape), sums[0], sums[1])
 
     def backward(self, grad: Tensor) -> Tensor:
-        return Embed(self.index, self.shape)(grad * grad._wrap_like(self.factor))
+        return NllLossGrad(self)(grad)
 
 
-def reduced(values: Any, reduction: str) -> Any:
-    """Return an array of losses as it is, its sum or its mean."""
-    if reduction == "none":
-        return values
-    kind = values.dtype
-    total = values.sum(dtype="float32").astype(kind) if kind == "float16" else values.sum(dtype=kind)
-    return total if reduction == "sum" else total / kind.type(values.size)
+class NllLossGrad(Node):
+    """The gradient of `NllLoss`, linear in the gradient that flows in."""
+
+    keeps_state = True
+    in_float32 = True
+    fresh_gradients = True
+
+    def __init__(self, loss: NllLoss) -> None:
+        self.loss = loss
+        self.name = loss.name.replace("0", "Backward0")
+
+    def forward(self, grad: Any) -> Any:
+        loss = self.loss
+        result = allocate(loss.shape, loss.dtype, self.where)
+        shape = (*loss.shape[:2], loss.labels.shape[1])
+        arrays = loss._weights(loss.dtype), loss.ignore_index, contiguous(grad, self.where), loss.scale
+        kernels_for(self.where, "cross_entropy").nll_backward(loss.labels, *arrays, result.reshape(shape))
+        return result
+
+    def backward(self, grad: Tensor) -> Tensor:
+        loss = self.loss
+        target = grad._wrap_like(loss.target)
+        ignored = target == loss.ignore_index
+        picked = grad.gather(1, target.masked_fill(ignored, 0).unsqueeze(1)).squeeze(1)
+        factors = -loss.scale if loss.weight is None else grad._wrap_like(loss.weight)[target.masked_fill(ignored, 0)]
+        values = (picked * (factors if loss.weight is None else factors * -loss.scale)).masked_fill(ignored, 0)
+        return values if loss.reduction == "none" else values.sum()
+
+
+class CrossEntropy(ClassLoss):
+    """Cross entropy of scores (N, C, *) with class indices: `LogSoftmax` and `NllLoss` at once.
+
+    Args:
+        target: (N, *) of int64.
+        ignore_index: a target that counts for nothing.
+        weight: an array of a factor for each class, or None.
+        reduction: `"none"`, `"mean"` or `"sum"`.
+        smoothing: the share of the loss that is against all classes alike.
+    """
+
+    saves_inputs = (0,)
+
+    def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str, smoothing: float) -> None:
+        super().__init__(weight, reduction)
+        self.target, self.ignore_index, self.smoothing = target, ignore_index, smoothing
+        plain = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
+        self.name = "AddBackward0" if smoothing else plain
+
+    def forward(self, scores: Any) -> Any:
+        x = self._columns(scores)
+        shape = (x.shape[0], x.shape[2])
+        self.labels = contiguous(self.target, self.where).reshape(shape)
+        self.tops, self.totals, losses = (allocate(shape, x.dtype, self.where) for _ in range(3))
+        if x.size:
+            kernels = kernels_for(self.where, "cross_entropy")
+            numbers = self._weights(x.dtype), self.smoothing, self.ignore_index
+            sums = kernels.label_forward(x, self.labels, *numbers, self.tops, self.totals, losses)
+        else:
+            losses[...] = 0
+            sums = np.array([0, 0, (self.labels != self.ignore_index).sum()], float)
+        if sums[2]:
+            refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
+        return self._reduced(losses.reshape(self.target.shape), sums[0], sums[1])
+
+    def backward(self, grad: Tensor) -> Tensor:
+        scores = self.saved_tensor
+        if state.enabled:
+            return _recorded_gradient(scores, self._goal(scores), self._per_loss(grad))
+        x = self._columns(scores._array)
+        result = allocate(scores._array.shape, x.dtype, self.where)
+        if x.size:
+            numbers = self._weights(x.dtype), self.smoothing, self.ignore_index, self.tops, self.totals
+            kernels_for(self.where, "cross_entropy").label_backward(
+                x, self.labels, *numbers, contiguous(grad._array, self.where), self.scale, result.reshape(x.shape)
+            )
+        return grad._wrap_like(result)
+
+    def _per_loss(self, grad: Tensor) -> Tensor:
+        """Return the gradients of the single losses, of the extents of the scores with one class."""
+        grad = grad * self.scale
+        return grad.unsqueeze(1) if self.reduction == "none" else grad
+
+    def _goal(self, scores: Tensor) -> Tensor:
+        """Return the weighted distributions that the labels stand for, of the scores' extents."""
+        target = scores._wrap_like(self.target).unsqueeze(1)
+        ignored = target == self.ignore_index
+        hard = (scores.detach() * 0).masked_fill(scores.detach() != 0, 0).scatter(1, target.masked_fill(ignored, 0), 1)
+        hard, smooth = hard * (1 - self.smoothing), self.smoothing / scores.shape[1]
+        if self.weight is None:
+            return (hard + smooth).masked_fill(ignored, 0)
+        weight = per_class(scores._wrap_like(self.weight), scores)
+        return (hard * weight + smooth * weight).masked_fill(ignored, 0)
+
+
+class SoftCrossEntropy(ClassLoss):
+    """Cross entropy of scores (N, C, *) with probabilities of classes, of the same extents and type.
+
+    The mean is over the distributions. `smoothing` as for `CrossEntropy`.
+    """
+
+    saves_inputs = (0, 1)
+
+    def __init__(self, weight: Any, reduction: str, smoothing: float) -> None:
+        super().__init__(weight, reduction)
+        self.smoothing = smoothing
+        self.name = {"none": "NegBackward0", "sum": "SumBackward0"}.get(reduction, "DivBackward1")
+
+    def forward(self, scores: Any, target: Any) -> Any:
+        x, goal = self._columns(scores), self._columns(target)
+        shape = (x.shape[0], x.shape[2])
+        self.tops, self.totals, losses = (allocate(shape, x.dtype, self.where) for _ in range(3))
+        total: Any = 0.0
+        if x.size:
+            arrays = x, goal, self._weights(x.dtype), self.smoothing, self.tops, self.totals, losses
+            total = kernels_for(self.where, "cross_entropy").distribution_forward(*arrays)[0]
+        else:
+            losses[...] = 0
+        count = max(scores.size // max(scores.shape[1], 1), 1)
+        return self._reduced(losses.reshape(scores.shape[:1] + scores.shape[2:]), total, count)
+
+    def backward(self, grad: Tensor) -> Any:
+        scores, target = self.saved_tensors
+        to_scores, to_target = self.needs_input_grad
+        per_loss = grad * self.scale
+        per_loss = per_loss.unsqueeze(1) if self.reduction == "none" else per_loss
+        grad_scores = grad_target = None
+        if to_target:
+            grad_target = per_loss * LogSoftmax(1)(scores) * (self.smoothing - 1)
+            if self.weight is not None:
+                grad_target = grad_target * per_class(scores._wrap_like(self.weight), scores)
+        if to_scores and state.enabled:
+            goal = target * (1 - self.smoothing) + self.smoothing / scores.shape[1]
+            if self.weight is not None:
+                goal = goal * per_class(scores._wrap_like(self.weight), scores)
+            grad_scores = _recorded_gradient(scores, goal, per_loss)
+        elif to_scores:
+            grad_scores = grad._wrap_like(self._slope(scores._array, target._array, grad._array))
+        return grad_scores, grad_target
+
+    def _slope(self, scores: Any, target: Any, grad: Any) -> Any:
+        x, goal = self._columns(scores), self._columns(target)
+        result = allocate(scores.shape, x.dtype, self.where)
+        if x.size:
+            numbers = self._weights(x.dtype), self.smoothing, self.tops, self.totals
+            kernels_for(self.where, "cross_entropy").distribution_backward(
+                x, goal, *numbers, contiguous(grad, self.where), self.scale, result.reshape(x.shape)
+            )
+        return result
+
+
+def _recorded_gradient(scores: Tensor, goal: Tensor, per_loss: Tensor) -> Tensor:
+    """Return the gradient of cross entropy by the scores, by operations that are recorded."""
+    return per_loss * (Softmax(1)(scores) * goal.sum(1, True) - goal)
+
+
+def per_class(weight: Tensor, like: Tensor, axis: int = 1) -> Tensor:
+    """Return class weights in a shape that broadcasts along the class axis."""
+    return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1))
 
 
 class PairLoss(Node):
     """A loss for each pair of elements of two tensors of one shape and type; each, summed or averaged.
 
-    A subclass defines `values` on arrays and `slopes`: the gradients of both inputs, given that of each value.
+    A subclass names its `formula` in `kernels/loss.py`, and gives the gradient of the target.
     """
 
     saves_inputs = (0, 1)
     in_float32 = True
+    fresh_gradients = True
+    formula: str
 
-    def __init__(self, reduction: str) -> None:
-        self.reduction = reduction
+    def __init__(self, reduction: str, option: float = 0.0) -> None:
+        self.reduction, self.option = reduction, option
 
     def forward(self, a: Any, b: Any) -> Any:
-        return reduced(self.values(array_module(self.where), a, b), self.reduction)
-
-    def values(self, xp: Any, a: Any, b: Any) -> Any:
-        raise NotImplementedError
+        kernels, a, b = kernels_for(self.where, "loss"), contiguous(a, self.where), contiguous(b, self.where)
+        if self.reduction == "none":
+            output = allocate(a.shape, a.dtype, self.where)
+            kernels.pair_each(self.formula, self.option, a, b, output)
+            return output
+        scale = 1.0 if self.reduction == "sum" else 1 / a.size if a.size else math.nan
+        return kernels.pair_total(self.formula, self.option, a, b, scale)
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
-        return self.slopes(a, b, grad * (1 / max(a.numel(), 1)) if self.reduction == "mean" else grad)
+        to_a, to_b = self.needs_input_grad
+        scale = 1 / max(a._array.size, 1) if self.reduction == "mean" else 1.0
+        grad_a = grad_b = None
+        if to_a or self.of_difference:
+            grad_a = self._recorded(grad * scale, a, b) if state.enabled else self._slope(grad, scale, a, b)
+        if to_b:
+            grad_b = -grad_a if self.of_difference else self.slope_of_target(a, b, grad * scale)
+        return grad_a if to_a else None, grad_b
 
-    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
-        raise NotImplementedError
+    of_difference = False
+
+    def _recorded(self, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return the gradient of the input by operations that are recorded."""
+        return formula(f"{self.formula}_grad")(grad, a, b, self.option)
+
+    def _slope(self, grad: Tensor, scale: float, a: Tensor, b: Tensor) -> Tensor:
+        where = self.where
+        x, y, g = (contiguous(tensor._array, where) for tensor in (a, b, grad))
+        result = allocate(x.shape, x.dtype, where)
+        kernels_for(where, "loss").pair_backward(self.formula, self.option, g, scale, x, y, result)
+        return grad._wrap_like(result)
+
+    def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
+        """Return the gradient of the target."""
+        raise RuntimeError(f"derivative for {self.name} with respect to target is not implemented")
+
+
+def formula(name: str) -> Callable[..., Tensor]:
+    """Return a formula of `kernels/loss.py` as a function of tensors."""
+    from nbtorch.kernels import loss
+
+    compiled = getattr(loss, name)
+    return getattr(compiled, "py_func", compiled)
 
 
 class DifferenceLoss(PairLoss):
-    """A loss of the difference of its inputs: `of` on arrays, `slope` its derivative times a gradient."""
+    """A loss of the difference of its inputs."""
 
-    def values(self, xp: Any, a: Any, b: Any) -> Any:
-        return self.of(xp, a - b)
-
-    def of(self, xp: Any, difference: Any) -> Any:
-        raise NotImplementedError
-
-    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
-        slope = self.slope(a - b, grad)
-        to_a, to_b = self.needs_input_grad
-        return slope if to_a else None, -slope if to_b else None
-
-    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
-        raise NotImplementedError
+    of_difference = True
 
 
 class MseLoss(DifferenceLoss):
-    def of(self, xp: Any, difference: Any) -> Any:
-        return difference * difference
+    formula = "mse"
 
-    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
-        return difference * (grad * 2)
+
+class L1Loss(DifferenceLoss):
+    formula = "l1"
+
+    def __init__(self, reduction: str) -> None:
+        super().__init__(reduction)
+        self.name = {"none": "AbsBackward0", "sum": "SumBackward0", "mean": "MeanBackward0"}[reduction]
 
 
 class SmoothL1Loss(DifferenceLoss):
     """A parabola within ±beta, the absolute value less beta / 2 outside."""
 
-    def __init__(self, reduction: str, beta: float) -> None:
-        super().__init__(reduction)
-        self.beta = beta
-
-    def of(self, xp: Any, difference: Any) -> Any:
-        size = xp.abs(difference)
-        return xp.where(size < self.beta, size * size * (0.5 / self.beta), size - 0.5 * self.beta)
-
-    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
-        return (difference / self.beta).clamp(-1, 1) * grad
+    formula = "smooth_l1"
 
 
 class HuberLoss(DifferenceLoss):
     """A parabola within ±delta, lines of slope delta outside."""
 
-    def __init__(self, reduction: str, delta: float) -> None:
-        super().__init__(reduction)
-        self.delta = delta
-
-    def of(self, xp: Any, difference: Any) -> Any:
-        size = xp.abs(difference)
-        return xp.where(size < self.delta, size * size * 0.5, (size - 0.5 * self.delta) * self.delta)
-
-    def slope(self, difference: Tensor, grad: Tensor) -> Tensor:
-        return difference.clamp(-self.delta, self.delta) * grad
+    formula = "huber"
 
 
 class BinaryCrossEntropy(PairLoss):
     """The cross entropy of two probabilities; logarithms are cut off at -100."""
 
-    def values(self, xp: Any, a: Any, b: Any) -> Any:
-        yes, no = xp.maximum(xp.log(a), -100), xp.maximum(xp.log1p(-a), -100)
-        return (b - 1) * no - b * yes
+    formula = "bce"
 
-    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
-        to_a = (a - b) / ((1 - a) * a).clamp_min(1e-12) * grad if self.needs_input_grad[0] else None
-        if not self.needs_input_grad[1]:
-            return to_a, None
-        return to_a, ((-a).log1p().clamp_min(-100) - a.log().clamp_min(-100)) * grad
+    def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
+        return ((-a).log1p().clamp_min(-100) - a.log().clamp_min(-100)) * grad
 
 
 class BinaryCrossEntropyWithLogits(PairLoss):
     """The cross entropy of the sigmoid of a score and of a probability."""
 
-    def values(self, xp: Any, a: Any, b: Any) -> Any:
-        losses = xp.log1p(xp.exp(-xp.abs(a)))
-        losses -= xp.minimum(a, 0)
-        losses += (1 - b) * a
-        return losses
+    formula = "bce_with_logits"
 
-    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
-        to_a, to_b = self.needs_input_grad
-        return (a.sigmoid() - b) * grad if to_a else None, -a * grad if to_b else None
+    def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
+        return -a * grad
 
 
 class SoftMarginLoss(PairLoss):
     """log(1 + exp(-target · score)); as in PyTorch, large negative products overflow."""
 
-    def values(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.log1p(xp.exp(-b * a))
+    formula = "soft_margin"
 
-    def slopes(self, a: Tensor, b: Tensor, grad: Tensor) -> Any:
+    def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
         power = (-b * a).exp()
-        return -b * power / (power + 1) * grad, None
+        return -a * power / (power + 1) * grad
+
+
+class KlDiv(PairLoss):
+    """target · (log target - input), the target as probabilities or as their logarithms."""
+
+    def __init__(self, reduction: str, log_target: bool) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+        self.formula = "kl_div_of_logarithms" if log_target else "kl_div"
+        names = {"sum": "SumBackward0", "mean": "MeanBackward0"}
+        self.name = names.get(reduction, "MulBackward0" if log_target else "SubBackward0")
+
+    def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
+        if self.log_target:
+            return b.exp() * (b - a + 1) * grad
+        # as in PyTorch, the gradient of 0·log 0 is NaN
+        return (b.log().masked_fill(b == 0, 0) + b / b - a) * grad
