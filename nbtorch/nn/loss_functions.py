@@ -24,6 +24,7 @@ from ..ops.operands import (
     to_dtype,
 )
 from ..ops.shape import broadcast_tensors
+from ..ops.special import xlogy
 from ..tensor import Tensor
 
 __all__ = [
@@ -289,7 +290,11 @@ def kl_div(
     reduction = _reduction("kl_div", reduction, size_average, reduce)
     if not (input.is_floating_point() and target.is_floating_point()):
         raise RuntimeError(f"kl_div: Integral inputs not supported, got {input.dtype} and {target.dtype}")
-    result = loss.KlDiv(reduction, bool(log_target))(*_common("kl_div", input, target))
+    if input.dtype is target.dtype:
+        result = loss.KlDiv(reduction, bool(log_target))(*_common("kl_div", input, target))
+    else:  # the target's part is rounded to the target's type, as in PyTorch
+        losses = target.exp() * (target - input) if log_target else xlogy(target, target) - target * input
+        result = reduce_losses(losses, reduction)
     return result / input.size(0) if by_batch and input.ndim else result
 
 
@@ -934,8 +939,8 @@ def nll_loss(
     batched = input.ndim > 1
     x, labels = (input, target) if batched else (input.unsqueeze(0), target.reshape(-1) if target.ndim == 0 else target)
     _check_classes("nll_loss", x, labels, weight)
-    losses = loss.NllLoss(labels._array, ignore_index, None if weight is None else weight._array, reduction)(x)
-    return losses if batched else losses.reshape(())
+    factors = None if weight is None else weight._array
+    return loss.NllLoss(labels._array, ignore_index, factors, reduction, input.ndim == 1)(x)
 
 
 def _check_classes(name: str, x: Tensor, labels: Tensor, weight: Tensor | None) -> None:
@@ -1002,20 +1007,17 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if not input.is_floating_point():
         raise RuntimeError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
-    batched = input.ndim > 1
-    x = input if batched else input.unsqueeze(0)
+    alone = input.ndim == 1
+    x = input.unsqueeze(0) if alone else input
+    factors = None if weight is None else weight._array
     if target.is_floating_point():
         if target.shape != input.shape:
             raise RuntimeError(
                 f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
                 f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
             )
-        factors = None if weight is None else weight._array
-        goal = to_dtype(target if batched else target.unsqueeze(0), input.dtype)
-        losses = loss.SoftCrossEntropy(factors, reduction, label_smoothing)(x, goal)
-        return losses if batched else losses.reshape(())
-    labels = target.reshape(-1) if not batched and target.ndim == 0 else target
+        goal = to_dtype(target.unsqueeze(0) if alone else target, input.dtype)
+        return loss.SoftCrossEntropy(factors, reduction, label_smoothing, alone)(x, goal)
+    labels = target.reshape(-1) if alone and target.ndim == 0 else target
     _check_classes("nll_loss", x, labels, weight)
-    factors = None if weight is None else weight._array
-    losses = loss.CrossEntropy(labels._array, ignore_index, factors, reduction, label_smoothing)(x)
-    return losses if batched else losses.reshape(())
+    return loss.CrossEntropy(labels._array, ignore_index, factors, reduction, label_smoothing, alone)(x)

@@ -100,14 +100,15 @@ class ClassLoss(Node):
     Args:
         weight: an array of a factor for each class, or None.
         reduction: `"none"`, `"mean"` or `"sum"`.
+        alone: whether the one loss that there is loses its dimension.
     """
 
     keeps_state = True
     in_float32 = True
     fresh_gradients = True
 
-    def __init__(self, weight: Any, reduction: str) -> None:
-        self.weight, self.reduction = weight, reduction
+    def __init__(self, weight: Any, reduction: str, alone: bool) -> None:
+        self.weight, self.reduction, self.alone = weight, reduction, alone
         self.scale = 1.0
 
     def _columns(self, x: Any) -> Any:
@@ -126,11 +127,16 @@ class ClassLoss(Node):
     def _reduced(self, losses: Any, total: Any, divisor: Any) -> Any:
         """Return the losses, or their sum, or what `divisor` makes of it; note by what gradients are divided."""
         if self.reduction == "none":
-            return losses
+            return losses.reshape(()) if self.alone else losses
         if self.reduction == "mean":
             total = total / divisor
             self.scale = float(1 / divisor)
         return array_module(self.where).asarray(total, losses.dtype)
+
+    def _per_loss(self, grad: Tensor) -> Tensor:
+        """Return the gradients of the single losses, of the extents of the scores with one class."""
+        grad = grad * self.scale
+        return grad.unsqueeze(0 if self.alone else 1) if self.reduction == "none" else grad
 
 
 _NO_WEIGHTS = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
@@ -148,8 +154,8 @@ class NllLoss(ClassLoss):
     `log_probabilities` is (N, C, *), `target` (N, *) of int64.
     """
 
-    def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str) -> None:
-        super().__init__(weight, reduction)
+    def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str, alone: bool = False) -> None:
+        super().__init__(weight, reduction, alone)
         self.target, self.ignore_index = target, ignore_index
         self.name = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
 
@@ -194,7 +200,9 @@ class NllLossGrad(Node):
         picked = grad.gather(1, target.masked_fill(ignored, 0).unsqueeze(1)).squeeze(1)
         factors = -loss.scale if loss.weight is None else grad._wrap_like(loss.weight)[target.masked_fill(ignored, 0)]
         values = (picked * (factors if loss.weight is None else factors * -loss.scale)).masked_fill(ignored, 0)
-        return values if loss.reduction == "none" else values.sum()
+        if loss.reduction == "none":
+            return values.reshape(()) if loss.alone else values
+        return values.sum()
 
 
 class CrossEntropy(ClassLoss):
@@ -210,8 +218,10 @@ class CrossEntropy(ClassLoss):
 
     saves_inputs = (0,)
 
-    def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str, smoothing: float) -> None:
-        super().__init__(weight, reduction)
+    def __init__(
+        self, target: Any, ignore_index: int, weight: Any, reduction: str, smoothing: float, alone: bool = False
+    ) -> None:
+        super().__init__(weight, reduction, alone)
         self.target, self.ignore_index, self.smoothing = target, ignore_index, smoothing
         plain = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
         self.name = "AddBackward0" if smoothing else plain
@@ -227,7 +237,7 @@ class CrossEntropy(ClassLoss):
             sums = kernels.label_forward(x, self.labels, *numbers, self.tops, self.totals, losses)
         else:
             losses[...] = 0
-            sums = np.array([0, 0, (self.labels != self.ignore_index).sum()], float)
+            sums = (0.0, np.float64(0), float((self.labels != self.ignore_index).sum()))
         if sums[2]:
             refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
         return self._reduced(losses.reshape(self.target.shape), sums[0], sums[1])
@@ -235,7 +245,9 @@ class CrossEntropy(ClassLoss):
     def backward(self, grad: Tensor) -> Tensor:
         scores = self.saved_tensor
         if state.enabled:
-            return _recorded_gradient(scores, self._goal(scores), self._per_loss(grad))
+            ignored = scores._wrap_like(self.target == self.ignore_index).unsqueeze(1)
+            goal = self._goal(scores, ignored)
+            return _recorded_gradient(scores, goal, self._per_loss(grad)).masked_fill(ignored, 0)
         x = self._columns(scores._array)
         result = allocate(scores._array.shape, x.dtype, self.where)
         if x.size:
@@ -245,16 +257,10 @@ class CrossEntropy(ClassLoss):
             )
         return grad._wrap_like(result)
 
-    def _per_loss(self, grad: Tensor) -> Tensor:
-        """Return the gradients of the single losses, of the extents of the scores with one class."""
-        grad = grad * self.scale
-        return grad.unsqueeze(1) if self.reduction == "none" else grad
-
-    def _goal(self, scores: Tensor) -> Tensor:
+    def _goal(self, scores: Tensor, ignored: Tensor) -> Tensor:
         """Return the weighted distributions that the labels stand for, of the scores' extents."""
-        target = scores._wrap_like(self.target).unsqueeze(1)
-        ignored = target == self.ignore_index
-        hard = (scores.detach() * 0).masked_fill(scores.detach() != 0, 0).scatter(1, target.masked_fill(ignored, 0), 1)
+        target = scores._wrap_like(self.target).unsqueeze(1).masked_fill(ignored, 0)
+        hard = scores._filled_like(0).scatter(1, target, 1)
         hard, smooth = hard * (1 - self.smoothing), self.smoothing / scores.shape[1]
         if self.weight is None:
             return (hard + smooth).masked_fill(ignored, 0)
@@ -270,10 +276,10 @@ class SoftCrossEntropy(ClassLoss):
 
     saves_inputs = (0, 1)
 
-    def __init__(self, weight: Any, reduction: str, smoothing: float) -> None:
-        super().__init__(weight, reduction)
+    def __init__(self, weight: Any, reduction: str, smoothing: float, alone: bool = False) -> None:
+        super().__init__(weight, reduction, alone)
         self.smoothing = smoothing
-        self.name = {"none": "NegBackward0", "sum": "SumBackward0"}.get(reduction, "DivBackward1")
+        self.name = "DivBackward1" if reduction == "mean" else "NegBackward0"
 
     def forward(self, scores: Any, target: Any) -> Any:
         x, goal = self._columns(scores), self._columns(target)
@@ -285,14 +291,13 @@ class SoftCrossEntropy(ClassLoss):
             total = kernels_for(self.where, "cross_entropy").distribution_forward(*arrays)[0]
         else:
             losses[...] = 0
-        count = max(scores.size // max(scores.shape[1], 1), 1)
+        count = np.float64(losses.size)
         return self._reduced(losses.reshape(scores.shape[:1] + scores.shape[2:]), total, count)
 
     def backward(self, grad: Tensor) -> Any:
         scores, target = self.saved_tensors
         to_scores, to_target = self.needs_input_grad
-        per_loss = grad * self.scale
-        per_loss = per_loss.unsqueeze(1) if self.reduction == "none" else per_loss
+        per_loss = self._per_loss(grad)
         grad_scores = grad_target = None
         if to_target:
             grad_target = per_loss * LogSoftmax(1)(scores) * (self.smoothing - 1)
@@ -355,7 +360,8 @@ class PairLoss(Node):
         a, b = self.saved_tensors
         to_a, to_b = self.needs_input_grad
         scale = 1 / max(a._array.size, 1) if self.reduction == "mean" else 1.0
-        grad_a = grad_b = None
+        grad_a: Any = None
+        grad_b: Any = None
         if to_a or self.of_difference:
             grad_a = self._recorded(grad * scale, a, b) if state.enabled else self._slope(grad, scale, a, b)
         if to_b:
