@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..device import CPU, kernels_for
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
 from .optimizer import Group, Params, check_betas, check_fused, check_lr, require_non_negative
@@ -85,6 +86,16 @@ class Adam(ElementwiseOptimizer):
 
     def _buffers(self, group: Group) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
+
+    def _fused(self, group: Group, at: float, decay: float, shrink: float, *arrays: Any) -> bool:
+        beta1, beta2 = group["betas"]
+        root = (1 - beta2**at) ** 0.5
+        size = group["lr"] / (1 - beta1**at) * root
+        numbers = beta1, beta2, group["eps"] * root, size, shrink, decay
+        greatest = None if len(arrays) == 4 else arrays[4]
+        kernels = kernels_for(CPU, "optimizer")
+        kernels.adam_step(*arrays[:4], greatest, *[float(number) for number in numbers], bool(group["maximize"]))
+        return True
 
     def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
         mean, square, *greatest = buffers

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import set_grad_enabled
+from ..device import CPU
 from ..dtypes import float64, get_default_dtype
 from ..ops import arithmetic, pointwise
 from ..quiet import quietly
@@ -39,6 +40,7 @@ class ElementwiseOptimizer(Optimizer):
     * `_buffers(group)` names the running values that it keeps for each element, `_initial(name, group)` what they start
       from;
     * `_advance(group, state)` counts a step of one parameter and returns what the rule needs to know of it;
+    * `_fused(group, at, decay, shrink, p, g, *buffers)` may do the same to plain CPU arrays in one kernel;
     * `_rule(xp, group, at, p, d, *buffers)` changes the parameter `p` and its buffers in place, with operators and the
       functions of `xp`. `d` is the gradient, with sign and weight decay, and must stay as it is. A value that an
       operation saves for its derivative must not be changed in place afterwards; buffers are copies in each step.
@@ -55,6 +57,10 @@ class ElementwiseOptimizer(Optimizer):
 
     def _rule(self, xp: Any, group: Group, at: Any, p: Any, d: Any, *buffers: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} defines no step")
+
+    def _fused(self, group: Group, at: Any, decay: float, shrink: float, *arrays: Any) -> bool:
+        """Take the step in one kernel, on dense CPU arrays of float32 or float64; return whether there is one."""
+        return False
 
     def _check_variant(self, group: Group, param: Tensor) -> None:
         """Refuse flags that PyTorch's implementations of this optimizer refuse when they take a step."""
@@ -82,13 +88,14 @@ class ElementwiseOptimizer(Optimizer):
         if group.get("decoupled_weight_decay"):
             decay, shrink = 0, 1 - group["lr"] * decay
         for param, gradient in pairs:
-            xp = param._xp
             at, buffers = self._state_of(param, group, names)
             arrays = (param._array, gradient._array, *[buffer._array for buffer in buffers])
-            for p, g, *pieces in blocks(arrays, param.is_cpu):
-                if shrink != 1:
-                    p *= shrink
-                self._rule(xp, group, at, p, _direction(xp, p, g, decay, maximize), *pieces)
+            if not (_are_plain(arrays, param) and self._fused(group, at, decay, shrink, *arrays)):
+                xp = param._xp
+                for p, g, *pieces in blocks(arrays, param.is_cpu):
+                    if shrink != 1:
+                        p *= shrink
+                    self._rule(xp, group, at, p, _direction(xp, p, g, decay, maximize), *pieces)
             for changed in (param, *buffers):
                 changed._bump_version()
 
@@ -119,6 +126,14 @@ class ElementwiseOptimizer(Optimizer):
                 buffer = state[name] = param._wrap_like(array)
             buffers.append(buffer)
         return at, buffers
+
+
+def _are_plain(arrays: tuple[Any, ...], param: Tensor) -> bool:
+    """Whether arrays lie in CPU memory in C order and have one type that kernels know."""
+    if param._device is not CPU or param._array.dtype.char not in "fd":
+        return False
+    dtype = param._array.dtype
+    return all([array.dtype is dtype and array.flags.c_contiguous for array in arrays])
 
 
 def apply_rule(

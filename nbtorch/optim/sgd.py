@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..device import CPU, kernels_for
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_fused
@@ -93,6 +94,16 @@ class SGD(ElementwiseOptimizer):
     def _advance(self, group: Group, state: dict[str, Any]) -> bool:
         """Return whether the momentum buffer is still to be filled."""
         return state.get("momentum_buffer") is None
+
+    def _fused(self, group: Group, at: bool, decay: float, shrink: float, *arrays: Any) -> bool:
+        kernels, common = kernels_for(CPU, "optimizer"), (float(group["lr"]), float(decay), bool(group["maximize"]))
+        if len(arrays) == 2:
+            kernels.sgd_step(*arrays, *common)
+            return True
+        momentum = float(group["momentum"])
+        kept, taken = (1.0, 1.0) if at else (momentum, 1.0 - group["dampening"])
+        kernels.momentum_step(*arrays, *common, kept, float(taken), momentum if group["nesterov"] else 0.0)
+        return True
 
     def _rule(self, xp: Any, group: Group, at: bool, p: Any, d: Any, *buffers: Any) -> None:
         lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
