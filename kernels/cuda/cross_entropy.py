@@ -13,6 +13,9 @@ from nbtorch.kernels.cuda.target import cuda, device
 
 THREADS = target.THREADS
 
+BLOCKS = 2
+"""Blocks that should fit on a multiprocessor at once: so many leave the registers that the sums in float64 need."""
+
 
 def label_forward(
     x: Any, labels: Any, weight: Any, smoothing: float, ignored: int, tops: Any, totals: Any, losses: Any
@@ -179,7 +182,7 @@ def label(dtype: np.dtype) -> target.Kernel:
             row += cuda.gridDim.x
 
     sizes = *["int64"] * 4, "float64", "int64"
-    return target.Kernel(kernel, (dtype, np.dtype("int64"), *[dtype] * 5, *sizes), THREADS)
+    return target.Kernel(kernel, (dtype, np.dtype("int64"), *[dtype] * 5, *sizes), THREADS, BLOCKS)
 
 
 @functools.cache
@@ -212,7 +215,7 @@ def label_gradient(dtype: np.dtype) -> target.Kernel:
             row += cuda.gridDim.x
 
     sizes = *["int64"] * 5, *["float64"] * 3, "int64"
-    return target.Kernel(kernel, (dtype, np.dtype("int64"), *[dtype] * 5, *sizes), THREADS)
+    return target.Kernel(kernel, (dtype, np.dtype("int64"), *[dtype] * 5, *sizes), THREADS, BLOCKS)
 
 
 @functools.cache
@@ -238,7 +241,7 @@ def distribution(dtype: np.dtype) -> target.Kernel:
                 tops[row], totals[row], losses[row] = top, total, loss
             row += cuda.gridDim.x
 
-    return target.Kernel(kernel, (*[dtype] * 6, *["int64"] * 4, "float64"), THREADS)
+    return target.Kernel(kernel, (*[dtype] * 6, *["int64"] * 4, "float64"), THREADS, BLOCKS)
 
 
 @functools.cache
@@ -267,7 +270,7 @@ def distribution_gradient(dtype: np.dtype) -> target.Kernel:
                 c += THREADS
             row += cuda.gridDim.x
 
-    return target.Kernel(kernel, (*[dtype] * 7, *["int64"] * 5, *["float64"] * 2), THREADS)
+    return target.Kernel(kernel, (*[dtype] * 7, *["int64"] * 5, *["float64"] * 2), THREADS, BLOCKS)
 
 
 @functools.cache
