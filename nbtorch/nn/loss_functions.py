@@ -1016,6 +1016,10 @@ def cross_entropy(
                 f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
                 f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
             )
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index is not supported for floating point target, got {ignore_index}"
+            )
         goal = to_dtype(target.unsqueeze(0) if alone else target, input.dtype)
         return loss.SoftCrossEntropy(factors, reduction, label_smoothing, alone)(x, goal)
     labels = target.reshape(-1) if alone and target.ndim == 0 else target
