@@ -555,6 +555,16 @@ from .nn.functional import (  # isort: skip
     max_pool2d,
     max_pool3d,
 )
+from .nn.recurrent import (  # isort: skip
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip

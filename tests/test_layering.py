@@ -33,6 +33,7 @@ LAYERS = [
         "nbtorch/nn/linear_cross_entropy",
         "nbtorch/nn/grad",
         "nbtorch/nn/functional",
+        "nbtorch/nn/recurrent",
     ),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),

@@ -44,11 +44,11 @@ class RangeKernel:
             return
         threads = numba.get_num_threads()
         length = -(-count // (threads * grain)) * grain
-        _share_out(self._address(arguments), arguments, count, length)
+        _share_out(self.address(arguments), arguments, count, length)
 
-    def _address(self, arguments: tuple[Any, ...]) -> int:
+    def address(self, arguments: tuple[Any, ...]) -> int:
         """Return where the machine code for arguments of these types begins; compile it first if they are new."""
-        key = tuple([a.dtype if isinstance(a, np.ndarray) else type(a) for a in arguments])
+        key = tuple([_kind(a) for a in arguments])
         if key not in self._addresses:
             signature = (*[_numba_type(a) for a in arguments], types.intp, types.intp)
             self.kernel.compile(signature)
@@ -57,13 +57,20 @@ class RangeKernel:
         return self._addresses[key]
 
 
+def _kind(argument: Any) -> Any:
+    """Return what tells arguments of different types apart, at little cost; a tuple's last item speaks for it."""
+    if isinstance(argument, np.ndarray):
+        return argument.dtype
+    return (type(argument), _kind(argument[-1])) if isinstance(argument, tuple) else type(argument)
+
+
 def _numba_type(argument: Any) -> Any:
     kind = numba.typeof(argument)
     return types.Array(kind.dtype, kind.ndim, "C") if isinstance(kind, types.Array) else kind
 
 
 @intrinsic
-def _call(typing_context, address, arguments, begin, end):
+def call_kernel(typing_context, address, arguments, begin, end):
     """Call the machine code at an address, as Numba calls its own functions, with a tuple's items and a range."""
 
     def emit(context, builder, signature, values):
@@ -83,4 +90,4 @@ def _call(typing_context, address, arguments, begin, end):
 def _share_out(address, arguments, count, length):
     for part in prange((count + length - 1) // length):
         begin = np.int64(part) * length
-        _call(address, arguments, begin, min(begin + length, count))
+        call_kernel(address, arguments, begin, min(begin + length, count))

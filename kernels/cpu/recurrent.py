@@ -1,0 +1,695 @@
+"""Recurrent layers on the CPU: the time loops of LSTM, GRU and tanh or ReLU networks, forward and backward.
+
+Shapes, for D directions (the second one runs backwards in time), N elements in all sequences together, B sequences, H
+units, G gates and P outputs of a unit's state (H, or what an LSTM projects it to); everything C-contiguous, float32 or
+float64:
+
+- `gates` (D, N, G·H) holds the input's share of each gate, the product with its weights, and is overwritten with the
+  gates themselves, which backward reads; `bias` (D, G·H) is added to it, for a GRU (D, 4·H) with the bias inside of the
+  new gate's product last;
+- `weight` (D, G·H, P), `hidden` (D, B, P) and `cell` (D, B, H): recurrent weights and first states;
+- `outputs` (N, D·P), `cells` (D, N, H);
+- `starts` (T + 1): at which element each step begins. A step has one element for each sequence that is not over yet,
+  the longest ones first.
+
+A thread takes some sequences through all steps, which share nothing but the weights. Where sequences are few and
+weights many, threads share out the units of each step instead, so that each reads its part of the weights only, and
+wait for each other between steps. Either way every sum is taken in the same order: bits depend on neither.
+
+The product of a step is the GEMM block of the convolutions: rows are sequences, read where they lie, vectors run along
+units, of whose weights panels are packed once for all steps. Before a tile leaves the cache its gates are computed.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from nbtorch.kernels.cpu.ranges import RangeKernel, call_kernel
+from nbtorch.kernels.cpu.sharing import part, workspace, zero
+from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, transpose
+from nbtorch.kernels.elementary import select, sigmoid, tanh
+from nbtorch.kernels.jit import njit
+from numba.core.dispatcher import Dispatcher
+
+PARALLEL_PRODUCTS = 1 << 20
+"""Multiplications of a time loop above which it takes longer than waking the threads."""
+
+SHARED_STEP_PRODUCTS = 1 << 17
+"""Multiplications of a step above which threads may share it out and wait for each other: that takes 5 µs."""
+
+PARALLEL_ELEMENTS = 1 << 16
+"""Weights that take longer to pack than waking the threads."""
+
+CACHED_WEIGHTS = 1 << 18
+"""Bytes of weights that every thread may keep in a cache of its own (of the second level)."""
+
+VECTORS = 4
+"""Vectors in a panel of weights."""
+
+DEPTH = 128
+"""Terms of a sum that are added at a time: so much of a panel, 16 KiB, stays in the first-level cache."""
+
+STRIP = 48
+"""Sequences that a panel meets before the next one."""
+
+
+class Layer(NamedTuple):
+    """Shapes, how the work is cut, and the addresses of the vector code."""
+
+    directions: int
+    batch: int
+    elements: int
+    steps: int
+    units: int
+    outputs: int
+    gates: int
+    projected: bool
+    relu: bool
+    by_units: bool
+    """Whether threads share out the units of each step rather than the sequences."""
+    workers: int
+    lanes: int
+    panel: int
+    """Units of a panel."""
+    block_rows: int
+    starts: np.ndarray
+    blocks: np.ndarray
+    offsets: np.ndarray
+    mover: np.ndarray
+
+
+class Arrays(NamedTuple):
+    """All arrays of a time loop, flat; those that it does not have are empty."""
+
+    gates: np.ndarray
+    weight: np.ndarray
+    panels: np.ndarray
+    hidden: np.ndarray
+    outputs: np.ndarray
+    bias: np.ndarray
+    cell: np.ndarray
+    cells: np.ndarray
+    projection: np.ndarray
+    projection_panels: np.ndarray
+    unprojected: np.ndarray
+    """(D, N, H): the states before an LSTM's projection."""
+    products: np.ndarray
+    """(D, N, H): the recurrent share of a GRU's new gate."""
+    grad_outputs: np.ndarray
+    grad_hidden: np.ndarray
+    grad_cell: np.ndarray
+    grad_gates: np.ndarray
+    grad_products: np.ndarray
+    """(D, N, G·H): the gradient of the product with the recurrent weights, which for a GRU is not that of the gates."""
+    grad_projected: np.ndarray
+
+
+def rnn_forward(gates, weight, bias, hidden, relu: bool, starts, outputs) -> None:
+    """Write the outputs of a network of one gate, tanh or ReLU; `gates` keeps the input's share."""
+    layer = _layer(weight, outputs, starts, 1, relu=relu)
+    arrays = _arrays(gates=gates, weight=weight, bias=bias, hidden=hidden, outputs=outputs)
+    _go_through(_rnn_forward, layer, _pack_forward(layer, arrays), layer.steps)
+
+
+def rnn_backward(grad_outputs, outputs, weight, relu: bool, starts, grad_hidden, grad_gates) -> None:
+    """Write `grad_gates`; `grad_hidden` holds the gradient of the last states and is overwritten with the first's."""
+    layer = _layer(weight, outputs, starts, 1, relu=relu)
+    arrays = _arrays(
+        weight=weight,
+        outputs=outputs,
+        grad_outputs=grad_outputs,
+        grad_hidden=grad_hidden,
+        grad_gates=grad_gates,
+        grad_products=grad_gates,
+    )
+    _go_through(_rnn_backward, layer, _pack_backward(layer, arrays), layer.steps + 1)
+
+
+def lstm_forward(gates, weight, bias, projection, hidden, cell, starts, outputs, cells, unprojected) -> None:
+    """Write the outputs and cells of an LSTM (Hochreiter and Schmidhuber, 1997) with gates i, f, g, o.
+
+    `projection` (D, P, H), or None, is applied to the states; `unprojected` (D, N, H) keeps what they were before.
+    """
+    layer = _layer(weight, outputs, starts, 4, projection is not None)
+    arrays = _arrays(
+        gates=gates,
+        weight=weight,
+        bias=bias,
+        projection=projection,
+        hidden=hidden,
+        cell=cell,
+        outputs=outputs,
+        cells=cells,
+        unprojected=unprojected,
+    )
+    _go_through(_lstm_forward, layer, _pack_forward(layer, arrays), layer.steps)
+
+
+def lstm_backward(
+    grad_outputs, gates, weight, projection, cell, cells, starts, grad_hidden, grad_cell, grad_gates, grad_projected
+) -> None:
+    """Write `grad_gates`, and with a projection the gradient (D, N, P) of what it gives.
+
+    `grad_hidden` and `grad_cell` hold the gradients of the last states and are overwritten with those of the first.
+    """
+    layer = _layer(weight, grad_outputs, starts, 4, projection is not None)
+    arrays = _arrays(
+        gates=gates,
+        weight=weight,
+        projection=projection,
+        cell=cell,
+        cells=cells,
+        grad_outputs=grad_outputs,
+        grad_hidden=grad_hidden,
+        grad_cell=grad_cell,
+        grad_gates=grad_gates,
+        grad_products=grad_gates,
+        grad_projected=grad_projected,
+    )
+    _go_through(_lstm_backward, layer, _pack_backward(layer, arrays), layer.steps + 1)
+
+
+def gru_forward(gates, weight, bias, hidden, starts, outputs, products) -> None:
+    """Write the outputs of a GRU (Cho et al., 2014) with gates r, z, n, and the recurrent share of n, (D, N, H)."""
+    layer = _layer(weight, outputs, starts, 3)
+    arrays = _arrays(gates=gates, weight=weight, bias=bias, hidden=hidden, outputs=outputs, products=products)
+    _go_through(_gru_forward, layer, _pack_forward(layer, arrays), layer.steps)
+
+
+def gru_backward(
+    grad_outputs, gates, products, outputs, weight, hidden, starts, grad_hidden, grad_gates, grad_products
+) -> None:
+    """Write the gradients of the gates' arguments and of the products with the recurrent weights, (D, N, 3·H) both.
+
+    `grad_hidden` holds the gradient of the last states and is overwritten with that of the first.
+    """
+    layer = _layer(weight, outputs, starts, 3)
+    arrays = _arrays(
+        gates=gates,
+        products=products,
+        outputs=outputs,
+        weight=weight,
+        hidden=hidden,
+        grad_outputs=grad_outputs,
+        grad_hidden=grad_hidden,
+        grad_gates=grad_gates,
+        grad_products=grad_products,
+    )
+    _go_through(_gru_backward, layer, _pack_backward(layer, arrays), layer.steps + 1)
+
+
+def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: bool = False) -> Layer:
+    """Return the shapes of a layer, and decide how its work is shared out."""
+    directions, depth, width = weight.shape
+    units, steps, batch = depth // gates, len(starts) - 1, int(starts[1]) if len(starts) > 1 else 0
+    simd, dtype = host_simd(), weight.dtype
+    lanes, threads = simd.lanes(dtype), numba.get_num_threads()
+    panel = VECTORS * lanes
+    products = len(outputs) * directions * depth * width
+    workers = threads if products > PARALLEL_PRODUCTS else 1
+    step = products // max(steps, 1)
+    rows = -(-batch * directions // threads)
+    by_units = (
+        workers > 1
+        and not projected
+        and step > SHARED_STEP_PRODUCTS
+        and (rows * threads > batch * directions or (weight.nbytes > CACHED_WEIGHTS and rows < STRIP))
+    )
+    shares = directions * (-(-units // panel) if by_units else batch)
+    return Layer(
+        *(directions, batch, len(outputs), steps, units, width, gates, projected, bool(relu), by_units),
+        *(max(1, min(workers, shares)), lanes, panel, max(1, min(simd.rows, simd.accumulators // VECTORS))),
+        *(starts, gemm_blocks(dtype, False), np.arange(DEPTH) * panel, movers(dtype)),
+    )
+
+
+def _arrays(weight, **arrays) -> Arrays:
+    """Return all arrays as flat ones that may be written."""
+    nothing = np.empty(0, weight.dtype)
+    arrays["weight"] = weight
+    flat = []
+    for name in Arrays._fields:
+        array = arrays.get(name)
+        flat.append(nothing if array is None else array.reshape(-1) if array.flags.writeable else array.flatten())
+    return Arrays(*flat)
+
+
+def _pack_forward(layer: Layer, arrays: Arrays) -> Arrays:
+    """Return the arrays with panels of the weights, as products with their transpose need them."""
+    return _with_panels(_pack_transposed, layer, arrays, layer.gates * layer.directions, layer.units, layer.outputs)
+
+
+def _pack_backward(layer: Layer, arrays: Arrays) -> Arrays:
+    """Return the arrays with panels of the weights, as products with the weights themselves need them."""
+    return _with_panels(_pack_straight, layer, arrays, layer.directions, layer.outputs, layer.units)
+
+
+def _with_panels(pack: RangeKernel, layer: Layer, arrays: Arrays, groups: int, units: int, others: int) -> Arrays:
+    """Pack `groups` matrices of weights for products with so many `units`, and the projections for `others`."""
+    panel, dtype = layer.panel, arrays.weight.dtype
+    count = groups * -(-units // panel)
+    memory = workspace.get("recurrent panels", count, arrays.weight.size // (groups * units) * panel, dtype)
+    arrays = arrays._replace(panels=memory.reshape(-1))
+    workers = numba.get_num_threads() if memory.size > PARALLEL_ELEMENTS else 1
+    _run(pack, layer, arrays, 0, 0, count, workers)
+    if layer.projected:
+        count = layer.directions * -(-others // panel)
+        memory = workspace.get("projection panels", count, units * panel, dtype)
+        arrays = arrays._replace(projection_panels=memory.reshape(-1))
+        _run(pack, layer, arrays, 1, 1, count, workers)
+    return arrays
+
+
+def _go_through(loop: RangeKernel, layer: Layer, arrays: Arrays, steps: int) -> None:
+    """Go through all steps; where threads share out units they meet after each."""
+    if layer.elements:
+        rounds = steps if layer.by_units else 1
+        _run(loop, layer, arrays, 0, steps // rounds, layer.workers, layer.workers, rounds)
+
+
+def _run(
+    kernel: RangeKernel, layer: Layer, arrays: Arrays, first: int, last: int, count: int, workers: int, rounds: int = 1
+) -> None:
+    """Run a kernel with two numbers on a range, by several threads where that pays; further rounds add to both."""
+    arguments = layer, arrays, first, last
+    if workers == 1 or not isinstance(kernel.kernel, Dispatcher):
+        kernel.kernel(layer, arrays, first, first + rounds * (last - first), 0, count)
+    else:
+        _share_out(kernel.address(arguments), *arguments, count, -(-count // workers), rounds)
+
+
+@njit(parallel=True)
+def _share_out(address, layer, arrays, first, last, count, length, rounds):
+    for number in range(rounds):
+        steps = number * (last - first)
+        for share in numba.prange((count + length - 1) // length):
+            begin = np.int64(share) * length
+            call_kernel(address, (layer, arrays, first + steps, last + steps), begin, min(begin + length, count))
+
+
+def _pack_transposed_range(layer, arrays, projection, last, begin, end):
+    """Pack panels [term][unit] of matrices (units, terms)."""
+    source, target = arrays.weight, arrays.panels
+    units, terms = layer.units, layer.outputs
+    if projection:
+        source, target = arrays.projection, arrays.projection_panels
+        units, terms = layer.outputs, layer.units
+    panels = -(-units // layer.panel)
+    for index in range(begin, end):
+        group, unit = index // panels, index % panels * layer.panel
+        width, place = min(layer.panel, units - unit), index * terms * layer.panel
+        if width < layer.panel:
+            zero(target[place : place + terms * layer.panel])
+        start = (group * units + unit) * terms
+        transpose(layer.mover, target, place, layer.panel, source, start, terms, width, terms)
+
+
+def _pack_straight_range(layer, arrays, projection, last, begin, end):
+    """Pack panels [term][unit] of matrices (terms, units)."""
+    source, target = arrays.weight, arrays.panels
+    units, terms = layer.outputs, layer.gates * layer.units
+    if projection:
+        source, target = arrays.projection, arrays.projection_panels
+        units, terms = layer.units, layer.outputs
+    panels = -(-units // layer.panel)
+    for index in range(begin, end):
+        group, unit = index // panels, index % panels * layer.panel
+        width, place = min(layer.panel, units - unit), index * terms * layer.panel
+        for term in range(terms):
+            line = target[place + term * layer.panel :][: layer.panel]
+            values = source[(group * terms + term) * units + unit :][:width]
+            for i in range(width):
+                line[i] = values[i]
+            for i in range(width, layer.panel):
+                line[i] = 0
+
+
+@njit
+def _share(layer, worker, direction):
+    """Return first and last sequence, and first and last unit, of a worker's share of one direction."""
+    count = -(-layer.units // layer.panel) if layer.by_units else layer.batch
+    first, size = part(worker, layer.directions * count, layer.workers)
+    last = max(0, min(first + size - direction * count, count))
+    first = max(0, min(first - direction * count, count))
+    if layer.by_units:
+        return 0, layer.batch if first < last else 0, first * layer.panel, min(last * layer.panel, layer.units)
+    return first, last, 0, layer.units
+
+
+@njit
+def _active(layer, step):
+    """Return how many sequences have a step; none have one before the first and after the last."""
+    return layer.starts[step + 1] - layer.starts[step] if 0 <= step < layer.steps else 0
+
+
+@njit
+def _multiply(layer, rows, vectors, terms, a, a_start, a_pitch, panels, panel, tile, column, pitch):
+    """Write the products of some rows with a panel to some columns of a tile."""
+    blocks = -(-rows // layer.block_rows)
+    for first in range(0, terms, DEPTH):
+        for block in range(blocks):
+            row, count = part(block, rows, blocks)
+            gemm_block(
+                layer.blocks[count - 1, vectors - 1],
+                *(a, a_start + row * a_pitch + first, a_pitch, 1),
+                *(panels, (panel * terms + first) * layer.panel, layer.offsets, min(DEPTH, terms - first)),
+                *(tile, row * pitch + column, pitch, first),
+            )
+
+
+@njit
+def _multiply_states(layer, arrays, direction, step, first, last, unit, gates, tile):
+    """Write the products of states before a step with the weights of a panel, for some sequences.
+
+    Returns the end of the sequences: not `last` where states lie elsewhere from there on, because sequences begin.
+    """
+    outputs, panels = layer.outputs, -(-layer.units // layer.panel)
+    before = step - 1 if direction == 0 else step + 1
+    known = _active(layer, before)
+    source, start, pitch = arrays.hidden, (direction * layer.batch + first) * outputs, outputs
+    if first < known:
+        last = min(last, known)
+        pitch = layer.directions * outputs
+        source, start = arrays.outputs, (layer.starts[before] + first) * pitch + direction * outputs
+    vectors = -(-min(layer.panel, layer.units - unit) // layer.lanes)
+    for gate in range(gates):
+        panel = (direction * gates + gate) * panels + unit // layer.panel
+        _multiply(
+            *(layer, last - first, vectors, outputs, source, start, pitch, arrays.panels, panel),
+            *(tile, gate * layer.panel, gates * layer.panel),
+        )
+    return last
+
+
+@njit
+def _multiply_grads(layer, arrays, direction, step, first, last, first_unit, last_unit, tile):
+    """Add to the gradient of some units' states after a step the part that the products of the next step send back."""
+    terms, outputs = layer.gates * layer.units, layer.outputs
+    panels = -(-outputs // layer.panel)
+    start = direction * layer.elements + (layer.starts[step] if last > first else 0)
+    for unit in range(first_unit, last_unit, layer.panel):
+        width = min(layer.panel, outputs - unit)
+        vectors, panel = -(-width // layer.lanes), direction * panels + unit // layer.panel
+        for row in range(first, last, STRIP):
+            rows = min(STRIP, last - row)
+            a_start = (start + row) * terms
+            _multiply(
+                *(layer, rows, vectors, terms, arrays.grad_products, a_start, terms, arrays.panels, panel),
+                *(tile, 0, layer.panel),
+            )
+            for r in range(rows):
+                grad = arrays.grad_hidden[(direction * layer.batch + row + r) * outputs + unit :][:width]
+                _accumulate(grad, tile[r * layer.panel :][:width])
+
+
+@njit
+def _before(layer, direction, step, sequence, states, pitch, start, first_states, size, unit, width):
+    """Return some units of a sequence's state before a step: one of `states`, or the first."""
+    before = step - 1 if direction == 0 else step + 1
+    if sequence < _active(layer, before):
+        return states[start + (layer.starts[before] + sequence) * pitch + unit :][:width]
+    return first_states[(direction * layer.batch + sequence) * size + unit :][:width]
+
+
+@njit
+def _accumulate(values, addend):
+    for i in range(values.size):
+        values[i] += addend[i]
+
+
+@njit
+def _add(values, first, second):
+    for i in range(values.size):
+        values[i] += first[i] + second[i]
+
+
+@njit
+def _copy(source, target):
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@njit
+def _sigmoid(values):
+    for i in range(values.size):
+        values[i] = sigmoid(values[i])
+
+
+@njit
+def _tanh(values):
+    for i in range(values.size):
+        values[i] = tanh(values[i])
+
+
+@njit
+def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, tile, work):
+    """Compute h = tanh(x + W h), or max(x + W h, 0)."""
+    place = layer.starts[step] + sequence
+    shares = arrays.gates[(direction * layer.elements + place) * layer.units + unit :][:width]
+    _add(tile[:width], shares, arrays.bias[direction * layer.units + unit :][:width])
+    output = arrays.outputs[(place * layer.directions + direction) * layer.units + unit :][:width]
+    if layer.relu:
+        for i in range(width):
+            output[i] = select(tile[i] < 0, tile.dtype.type(0), tile[i])
+    else:
+        _tanh(tile[: layer.panel])
+        _copy(tile, output)
+
+
+@njit
+def _rnn_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
+    place = layer.starts[step] + sequence
+    output = arrays.outputs[(place * layer.directions + direction) * layer.units + unit :][:width]
+    result = arrays.grad_gates[(direction * layer.elements + place) * layer.units + unit :][:width]
+    if layer.relu:
+        for i in range(width):
+            result[i] = select(output[i] <= 0, output.dtype.type(0), grad[i])
+    else:
+        for i in range(width):
+            result[i] = grad[i] * (1 - output[i] * output[i])
+    zero(arrays.grad_hidden[(direction * layer.batch + sequence) * layer.outputs + unit :][:width])
+
+
+@njit
+def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, tile, work):
+    """Compute c = f c + i g and h = o tanh(c); gates i, f, o are sigmoids of x + W h, g is its hyperbolic tangent."""
+    units, panel, place = layer.units, layer.panel, direction * layer.elements + layer.starts[step] + sequence
+    for gate in range(4):
+        shares = arrays.gates[(place * 4 + gate) * units + unit :][:width]
+        _add(tile[gate * panel :][:width], shares, arrays.bias[(direction * 4 + gate) * units + unit :][:width])
+    padded = -(-width // layer.lanes) * layer.lanes
+    _sigmoid(tile[: panel + padded])
+    _tanh(tile[2 * panel :][:padded])
+    _sigmoid(tile[3 * panel :][:padded])
+    i, f, g, o = tile[:width], tile[panel:][:width], tile[2 * panel :][:width], tile[3 * panel :][:width]
+    start = direction * layer.elements * units
+    before = _before(layer, direction, step, sequence, arrays.cells, units, start, arrays.cell, units, unit, width)
+    cell = work[:padded]
+    for k in range(width):
+        cell[k] = f[k] * before[k] + i[k] * g[k]
+    _copy(cell, arrays.cells[place * units + unit :][:width])
+    _tanh(cell)
+    if layer.projected:
+        output = arrays.unprojected[place * units + unit :][:width]
+    else:
+        at = (layer.starts[step] + sequence) * layer.directions + direction
+        output = arrays.outputs[at * units + unit :][:width]
+    for k in range(width):
+        output[k] = o[k] * cell[k]
+    for gate in range(4):
+        _copy(tile[gate * panel :][:width], arrays.gates[(place * 4 + gate) * units + unit :][:width])
+
+
+@njit
+def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
+    units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
+    at = place * 4 * units + unit
+    i, f = arrays.gates[at:][:width], arrays.gates[at + units :][:width]
+    g, o = arrays.gates[at + 2 * units :][:width], arrays.gates[at + 3 * units :][:width]
+    to_i, to_f = arrays.grad_gates[at:][:width], arrays.grad_gates[at + units :][:width]
+    to_g, to_o = arrays.grad_gates[at + 2 * units :][:width], arrays.grad_gates[at + 3 * units :][:width]
+    cell, to_cell = work[:width], arrays.grad_cell[(direction * layer.batch + sequence) * units + unit :][:width]
+    _copy(arrays.cells[place * units + unit :][:width], cell)
+    _tanh(cell)
+    for k in range(width):
+        to_o[k] = grad[k] * cell[k] * o[k] * (1 - o[k])
+    for k in range(width):
+        to_cell[k] += grad[k] * o[k] * (1 - cell[k] * cell[k])
+    start = direction * layer.elements * units
+    before = _before(layer, direction, step, sequence, arrays.cells, units, start, arrays.cell, units, unit, width)
+    for k in range(width):
+        to_f[k] = to_cell[k] * before[k] * f[k] * (1 - f[k])
+    for k in range(width):
+        to_i[k] = to_cell[k] * g[k] * i[k] * (1 - i[k])
+    for k in range(width):
+        to_g[k] = to_cell[k] * i[k] * (1 - g[k] * g[k])
+    for k in range(width):
+        to_cell[k] *= f[k]
+    if not layer.projected:
+        zero(arrays.grad_hidden[(direction * layer.batch + sequence) * units + unit :][:width])
+
+
+@njit
+def _gru_cell(layer, arrays, direction, step, sequence, unit, width, tile, work):
+    """Compute n = tanh(x + r (W h + b)) and h = (1 - z) n + z h; gates r and z are sigmoids of x + W h."""
+    units, panel, place = layer.units, layer.panel, direction * layer.elements + layer.starts[step] + sequence
+    biases = arrays.bias[direction * 4 * units + unit :]
+    for gate in range(2):
+        shares = arrays.gates[(place * 3 + gate) * units + unit :][:width]
+        _add(tile[gate * panel :][:width], shares, biases[gate * units :][:width])
+    padded = -(-width // layer.lanes) * layer.lanes
+    _sigmoid(tile[: panel + padded])
+    r, z, product = tile[:width], tile[panel:][:width], tile[2 * panel :][:width]
+    _accumulate(product, biases[3 * units :][:width])
+    _copy(product, arrays.products[place * units + unit :][:width])
+    new = work[:padded]
+    for k in range(width):
+        new[k] = r[k] * product[k]
+    _add(new[:width], arrays.gates[(place * 3 + 2) * units + unit :][:width], biases[2 * units :][:width])
+    _tanh(new)
+    pitch, start = layer.directions * units, direction * units
+    before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
+    output = arrays.outputs[(layer.starts[step] + sequence) * pitch + start + unit :][:width]
+    for k in range(width):
+        output[k] = new[k] + z[k] * (before[k] - new[k])
+    _copy(r, arrays.gates[place * 3 * units + unit :][:width])
+    _copy(z, arrays.gates[(place * 3 + 1) * units + unit :][:width])
+    _copy(new, arrays.gates[(place * 3 + 2) * units + unit :][:width])
+
+
+@njit
+def _gru_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
+    units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
+    at = place * 3 * units + unit
+    r, z, n = [arrays.gates[at + gate * units :][:width] for gate in range(3)]
+    to_r, to_z, to_n = [arrays.grad_gates[at + gate * units :][:width] for gate in range(3)]
+    product = arrays.products[place * units + unit :][:width]
+    to_product = arrays.grad_products[at + 2 * units :][:width]
+    pitch, start = layer.directions * units, direction * units
+    before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
+    for k in range(width):
+        to_n[k] = grad[k] * (1 - z[k]) * (1 - n[k] * n[k])
+    for k in range(width):
+        to_z[k] = grad[k] * (before[k] - n[k]) * z[k] * (1 - z[k])
+    for k in range(width):
+        to_product[k] = to_n[k] * r[k]
+    for k in range(width):
+        to_r[k] = to_n[k] * product[k] * r[k] * (1 - r[k])
+    _copy(to_r, arrays.grad_products[at:][:width])
+    _copy(to_z, arrays.grad_products[at + units :][:width])
+    to_state = arrays.grad_hidden[(direction * layer.batch + sequence) * units + unit :][:width]
+    for k in range(width):
+        to_state[k] = grad[k] * z[k]
+
+
+def _forward(name: str, cell, gates: int) -> RangeKernel:
+    """Make the time loop of a kind of cell; `begin` to `end` are workers."""
+
+    def kernel(layer, arrays, first_step, last_step, begin, end):
+        pitch = gates * layer.panel
+        tile, work = np.empty(STRIP * pitch, arrays.weight.dtype), np.empty(layer.panel, arrays.weight.dtype)
+        for worker in range(begin, end):
+            for number in range(first_step, last_step):
+                for direction in range(layer.directions):
+                    step = number if direction == 0 else layer.steps - 1 - number
+                    first, last, first_unit, last_unit = _share(layer, worker, direction)
+                    last = min(last, _active(layer, step))
+                    for unit in range(first_unit, last_unit, layer.panel):
+                        width, row = min(layer.panel, layer.units - unit), first
+                        while row < last:
+                            strip_end = _multiply_states(
+                                *(layer, arrays, direction, step, row, min(row + STRIP, last), unit, gates, tile)
+                            )
+                            for r in range(strip_end - row):
+                                values = tile[r * pitch :][:pitch]
+                                cell(layer, arrays, direction, step, row + r, unit, width, values, work)
+                            row = strip_end
+                    if layer.projected:
+                        _project(layer, arrays, direction, step, first, last, tile)
+
+    kernel.__name__ = kernel.__qualname__ = name
+    return RangeKernel(kernel, PARALLEL_PRODUCTS)
+
+
+@njit
+def _project(layer, arrays, direction, step, first, last, tile):
+    """Write the projections of some sequences' states."""
+    outputs, units = layer.outputs, layer.units
+    panels = -(-outputs // layer.panel)
+    for unit in range(0, outputs, layer.panel):
+        width = min(layer.panel, outputs - unit)
+        vectors, panel = -(-width // layer.lanes), direction * panels + unit // layer.panel
+        for row in range(first, last, STRIP):
+            rows, place = min(STRIP, last - row), layer.starts[step] + row
+            start = (direction * layer.elements + place) * units
+            _multiply(
+                *(layer, rows, vectors, units, arrays.unprojected, start, units, arrays.projection_panels, panel),
+                *(tile, 0, layer.panel),
+            )
+            for r in range(rows):
+                at = ((place + r) * layer.directions + direction) * outputs + unit
+                _copy(tile[r * layer.panel :], arrays.outputs[at:][:width])
+
+
+def _backward(name: str, cell_grad) -> RangeKernel:
+    """Make the time loop of a kind of cell's gradient, which has a last step more: that to the first states."""
+
+    def kernel(layer, arrays, first_step, last_step, begin, end):
+        outputs = layer.outputs
+        tile = np.empty(STRIP * layer.panel, arrays.weight.dtype)
+        work, grad = np.empty(layer.units, arrays.weight.dtype), np.empty(outputs, arrays.weight.dtype)
+        for worker in range(begin, end):
+            for number in range(first_step, last_step):
+                for direction in range(layer.directions):
+                    step = layer.steps - 1 - number if direction == 0 else number
+                    later = step + 1 if direction == 0 else step - 1
+                    first, last, first_unit, last_unit = _share(layer, worker, direction)
+                    last_output = outputs if layer.projected else last_unit
+                    sent = min(last, _active(layer, later))
+                    _multiply_grads(layer, arrays, direction, later, first, sent, first_unit, last_output, tile)
+                    width, last = last_output - first_unit, min(last, _active(layer, step))
+                    for sequence in range(first, last):
+                        place = layer.starts[step] + sequence
+                        total = grad[:width]
+                        if layer.projected:
+                            total = arrays.grad_projected[(direction * layer.elements + place) * outputs :][:width]
+                        state = (direction * layer.batch + sequence) * outputs + first_unit
+                        to_state = arrays.grad_hidden[state:][:width]
+                        _copy(to_state, total)
+                        at = (place * layer.directions + direction) * outputs + first_unit
+                        _accumulate(total, arrays.grad_outputs[at:][:width])
+                        if layer.projected:
+                            zero(to_state)
+                        else:
+                            cell_grad(layer, arrays, direction, step, sequence, first_unit, width, total, work)
+                    if layer.projected:
+                        for unit in range(0, layer.units, layer.panel):
+                            width = min(layer.panel, layer.units - unit)
+                            for row in range(first, last, STRIP):
+                                rows = min(STRIP, last - row)
+                                _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, tile)
+                                for r in range(rows):
+                                    total = tile[r * layer.panel :][:width]
+                                    cell_grad(layer, arrays, direction, step, row + r, unit, width, total, work)
+
+    kernel.__name__ = kernel.__qualname__ = name
+    return RangeKernel(kernel, PARALLEL_PRODUCTS)
+
+
+@njit
+def _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, tile):
+    """Write to a tile the gradients of some units' states before their projection."""
+    outputs = layer.outputs
+    vectors, panels = -(-width // layer.lanes), -(-layer.units // layer.panel)
+    start = (direction * layer.elements + layer.starts[step] + row) * outputs
+    _multiply(
+        *(layer, rows, vectors, outputs, arrays.grad_projected, start, outputs, arrays.projection_panels),
+        *(direction * panels + unit // layer.panel, tile, 0, layer.panel),
+    )
+
+
+_pack_transposed = RangeKernel(_pack_transposed_range, PARALLEL_ELEMENTS)
+_pack_straight = RangeKernel(_pack_straight_range, PARALLEL_ELEMENTS)
+_rnn_forward, _rnn_backward = _forward("rnn_forward", _rnn_cell, 1), _backward("rnn_backward", _rnn_cell_grad)
+_lstm_forward, _lstm_backward = _forward("lstm_forward", _lstm_cell, 4), _backward("lstm_backward", _lstm_cell_grad)
+_gru_forward, _gru_backward = _forward("gru_forward", _gru_cell, 3), _backward("gru_backward", _gru_cell_grad)
