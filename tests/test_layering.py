@@ -34,6 +34,7 @@ LAYERS = [
         "nbtorch/nn/grad",
         "nbtorch/nn/functional",
         "nbtorch/nn/recurrent",
+        "nbtorch/nn/utils/rnn",
     ),
     ("nbtorch/nn/parameter", "nbtorch/nn/init", "nbtorch/nn/modules"),
     ("nbtorch/optim",),
