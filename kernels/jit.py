@@ -15,6 +15,7 @@ from typing import Any
 import numba
 from numba.core import config, event
 from numba.core.dispatcher import Dispatcher
+from numba.np.ufunc.parallel import NUM_THREADS
 
 from .cache import KernelCache
 
@@ -75,6 +76,8 @@ class ParallelKernel:
 
     def __call__(self, *args: Any) -> Any:
         """Run the kernel; compile it first if these types are new."""
+        if _threads.wanted and _threads.applied.count != _threads.wanted:
+            _threads.apply()
         if ParallelKernel._layer in ("omp", "tbb"):
             return self.dispatcher(*args)
         with self._turn:
@@ -86,6 +89,36 @@ class ParallelKernel:
     def __getattr__(self, name: str) -> Any:
         """Pass everything else on to the dispatcher."""
         return getattr(self.__dict__["dispatcher"], name)
+
+
+class _Threads:
+    """The number of threads that was asked for; Numba remembers one for each thread of the program."""
+
+    class _Applied(threading.local):
+        count = 0
+
+    def __init__(self) -> None:
+        self.wanted = 0  # 0: as many as Numba's pool has
+        self.applied = self._Applied()
+
+    def apply(self) -> None:
+        """Tell Numba, for the calling thread."""
+        numba.set_num_threads(min(self.wanted, NUM_THREADS))
+        self.applied.count = self.wanted
+
+
+_threads = _Threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Let parallel kernels use so many threads, or as many as Numba's pool has if these are fewer."""
+    _threads.wanted = count
+    _threads.apply()
+
+
+def num_threads() -> int:
+    """Return how many threads were asked for, else how many parallel kernels use."""
+    return _threads.wanted or numba.get_num_threads()
 
 
 def _threading_layer() -> str | None:
@@ -125,8 +158,71 @@ class _Watcher(event.Listener):
         if len(self._started) == 1:
             name = event.data["dispatcher"].py_func.__name__
             seconds = time.perf_counter() - self._started[0] if phase == "end" else 0.0
-            for callback in self.callbacks or [_print_progress]:
+            for callback in self.callbacks or [_announcer]:
                 callback(name, phase, seconds)
+
+
+class _Announcer:
+    """Says on stderr that a program waits for the compiler, when it has waited for two seconds.
+
+    `NBTORCH_VERBOSE=1` shows every compilation at once, `NBTORCH_VERBOSE=0` none; `announce_compilation` decides in a
+    program. On a terminal a line shows what is being compiled until all is ready.
+    """
+
+    patience = 2.0
+
+    def __init__(self) -> None:
+        wanted = os.environ.get("NBTORCH_VERBOSE")
+        self.enabled, self.every = wanted != "0", wanted == "1"
+        self.announced = False
+        self._waited = 0.0
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, name: str, phase: str, seconds: float) -> None:
+        if not self.enabled:
+            return
+        if self.every:
+            if phase == "start":
+                print(f"nbtorch: compiling {name} ...", end="", file=sys.stderr, flush=True)
+            else:
+                print(f" {seconds:.1f} s (kept for next time)", file=sys.stderr, flush=True)
+        elif phase == "start":
+            if self.announced:
+                self._show(f"nbtorch: compiling {readable(name)}…")
+                return
+            self._timer = threading.Timer(max(0.0, self.patience - self._waited), self._announce, [name])
+            self._timer.daemon = True
+            self._timer.start()
+        else:
+            self._waited += seconds
+            self._show("")
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _announce(self, name: str) -> None:
+        self.announced = True
+        text = (
+            f"nbtorch: compiling {readable(name)}, once for this machine… (`python -m nbtorch warmup` compiles ahead)"
+        )
+        print(text, file=sys.stderr, flush=True)
+
+    def _show(self, text: str) -> None:
+        """Write over the line of a terminal."""
+        if self.announced and sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+_announcer = _Announcer()
+
+
+def announce_compilation(enabled: bool = True) -> None:
+    """Let a program that waits two seconds for compilation say so on stderr, or let it wait in silence."""
+    _announcer.enabled = enabled
+
+
+def readable(name: str) -> str:
+    """Return a kernel's name without the leading underscores of private functions."""
+    return name.strip("_<>").replace("_", " ")
 
 
 _watcher = _Watcher()
@@ -150,14 +246,3 @@ def on_compile(callback: CompileCallback) -> Callable[[], None]:
 def compilations() -> int:
     """Return how many functions this process has compiled rather than found in the disk cache."""
     return _watcher.count
-
-
-def _print_progress(name: str, phase: str, seconds: float) -> None:
-    """Print one line for each kernel on stderr, when that is a terminal or `NBTORCH_VERBOSE=1` asks for it."""
-    wanted = os.environ.get("NBTORCH_VERBOSE")
-    if wanted == "0" or (wanted is None and not sys.stderr.isatty()):
-        return
-    if phase == "start":
-        print(f"nbtorch: compiling {name} ...", end="", file=sys.stderr, flush=True)
-    else:
-        print(f" {seconds:.1f} s (kept for next time)", file=sys.stderr, flush=True)

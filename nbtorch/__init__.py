@@ -539,6 +539,7 @@ from .serialization import load as load
 from .serialization import save as save
 from .storage import TypedStorage, UntypedStorage, is_storage
 from .tensor import Size, Tensor, is_inference
+from .threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 
 from . import fft as fft  # isort: skip
 from . import linalg as linalg  # isort: skip
@@ -568,6 +569,7 @@ from .nn.recurrent import (  # isort: skip
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip
+from . import cpu as cpu  # isort: skip
 from . import cuda as cuda  # isort: skip
 from . import backends as backends  # isort: skip
 from . import functions as _functions  # isort: skip
@@ -576,3 +578,12 @@ _functions.publish(globals(), _functions.WITH_OUT)
 _functions.publish_methods(globals())
 
 newaxis = None
+
+
+def __getattr__(name: str) -> object:
+    """Import the profiler when it is first asked for: few programs use it."""
+    if name == "profiler":
+        import importlib
+
+        return importlib.import_module(".profiler", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     start = time.perf_counter()
     with warmup.showing() as progress:
-        compiled = warmup.compile_kernels([getattr(dtypes, name) for name in options.dtype], where, progress)
+        types = [getattr(dtypes, name) for name in options.dtype]
+        compiled = warmup.compile_kernels(types, where, progress, options.family)
     seconds = time.perf_counter() - start
     print(
         f"The kernels for {', '.join(options.dtype)} on {where} are ready: {compiled} functions compiled in"
@@ -43,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     task.add_argument(
         "--dtype", nargs="+", default=["float32"], choices=KERNEL_TYPES, metavar="TYPE",
         help=f"types of elements: {', '.join(KERNEL_TYPES)} (default: float32)",
+    )  # fmt: skip
+    task.add_argument(
+        "--family", nargs="+", choices=list(warmup.FAMILIES), metavar="FAMILY",
+        help=f"which kernels: {', '.join(warmup.FAMILIES)} (default: all)",
     )  # fmt: skip
     task.add_argument("--device", help="cpu or cuda (default: NBTORCH_DEVICE, else cpu)")
     return parser

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -187,16 +188,19 @@ class BufferPool:
     """Memory for large CPU arrays, used again instead of being returned to the system.
 
     Fresh pages cost more than most arithmetic on them. The pool keeps the arrays it handed out; one to which only the
-    pool refers is free, because every view of an array holds a reference to it. At most `limit` bytes lie idle.
+    pool refers is free, because every view of an array holds a reference to it. Before the pool grows beyond `limit`
+    bytes it lets go of what lies idle, so that no more than that, or than was in use at once, ever does.
     """
 
     smallest = 1 << 16  # bytes; below this malloc serves from memory that is already mapped
 
     def __init__(self, limit: int = 1 << 30) -> None:
         self.limit = limit
+        self.reserved = self.peak_reserved = self.peak_in_use = 0
+        self.requests = self.made = self.dropped = 0  # arrays asked for, taken from the system, returned to it
         self._idle = _references_of_an_idle_owner()
         self._owners: dict[int, list[np.ndarray]] = {}
-        self._bytes = 0
+        self._lock = threading.Lock()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Return an uninitialised C-contiguous array."""
@@ -220,21 +224,51 @@ class BufferPool:
         return array
 
     def _take(self, capacity: int) -> np.ndarray:
-        owners = self._owners.setdefault(capacity, [])
-        for owner in owners:
-            if sys.getrefcount(owner) == self._idle:
-                return owner
-        if self._bytes + capacity > self.limit:
-            self.clear()
-        owner = np.empty(capacity, np.uint8)
-        self._owners.setdefault(capacity, []).append(owner)
-        self._bytes += capacity
-        return owner
+        with self._lock:  # or two threads would both find the same array idle
+            self.requests += 1
+            for owner in self._owners.get(capacity, ()):
+                if sys.getrefcount(owner) == self._idle:
+                    return owner
+            self.peak_in_use = max(self.peak_in_use, self._in_use() + capacity)
+            if self.reserved + capacity > self.limit:
+                self._release_idle()
+            owner = np.empty(capacity, np.uint8)
+            self._owners.setdefault(capacity, []).append(owner)
+            self.made += 1
+            self.reserved += capacity
+            self.peak_reserved = max(self.peak_reserved, self.reserved)
+            return owner
 
-    def clear(self) -> None:
-        """Forget every array; those still in use live on with their users."""
-        self._owners.clear()
-        self._bytes = 0
+    def _in_use(self) -> int:
+        total = 0
+        for capacity, owners in self._owners.items():
+            for owner in owners:
+                total += capacity * (sys.getrefcount(owner) > self._idle)
+        return total
+
+    def _release_idle(self) -> None:
+        for capacity, owners in list(self._owners.items()):
+            kept = [owner for owner in owners if sys.getrefcount(owner) > self._idle]
+            self.dropped += len(owners) - len(kept)
+            self.reserved -= capacity * (len(owners) - len(kept))
+            self._owners[capacity] = kept
+
+    def in_use(self) -> int:
+        """Return how many bytes belong to arrays that somebody holds."""
+        with self._lock:
+            found = self._in_use()
+            self.peak_in_use = max(self.peak_in_use, found)
+            return found
+
+    def release_idle(self) -> None:
+        """Return to the system what nobody holds."""
+        with self._lock:
+            self._release_idle()
+
+    def reset_peaks(self) -> None:
+        """Let the peaks begin at what is taken now."""
+        with self._lock:
+            self.peak_in_use, self.peak_reserved = self._in_use(), self.reserved
 
 
 pool = BufferPool()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import inspect
 import itertools
 import math
@@ -37,7 +38,10 @@ SIZES = (4, 256)
 
 
 def compile_kernels(
-    types: Iterable[Any] = (dtypes.float32,), device: Any = None, progress: Progress | None = None
+    types: Iterable[Any] = (dtypes.float32,),
+    device: Any = None,
+    progress: Progress | None = None,
+    families: Iterable[str] | None = None,
 ) -> int:
     """Compile every kernel for some types of elements, or find it in the disk cache.
 
@@ -47,15 +51,23 @@ def compile_kernels(
         types: the types of elements, such as `nbtorch.float32`; integer types concern pooling only.
         device: where to run; by default the default device.
         progress: called before each step and at the end.
+        families: which kernels, by the names in `FAMILIES`; by default all.
 
     Returns:
         How many functions were compiled rather than found in the cache.
+
+    Raises:
+        ValueError: an unknown family.
 
     >>> import nbtorch, nbtorch.warmup
     >>> compiled = nbtorch.warmup.compile_kernels([nbtorch.float32], progress=lambda done, total, name: None)
     """
     where = as_device(device)
-    steps = [step for dtype in types for step in _steps(dtypes.as_dtype(dtype), where)]
+    families = tuple(FAMILIES) if families is None else tuple(families)
+    unknown = set(families) - set(FAMILIES)
+    if unknown:
+        raise ValueError(f"compile_kernels: families must be among {', '.join(FAMILIES)}, got {sorted(unknown)}")
+    steps = [step for dtype in types for step in _steps(dtypes.as_dtype(dtype), where, families)]
     before = jit.compilations()
     for done, (name, run) in enumerate(steps):
         if progress is not None:
@@ -70,13 +82,13 @@ def _run(kernel: Callable[..., None], arguments: Callable[[], tuple[Any, ...]]) 
     kernel(*arguments())
 
 
-def _steps(dtype: dtypes.dtype, where: Device) -> Iterator[tuple[str, Callable[[], None]]]:
+def _steps(dtype: dtypes.dtype, where: Device, families: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that runs it, for each kernel and size."""
-    families = (_elementwise, _norm, _softmax, _attention, _pool, _conv) if dtype.is_floating_point else (_pool,)
     sizes = SIZES if where.type == "cpu" else SIZES[:1]
     for family, size in itertools.product(families, sizes):
-        for kernel, arguments in family(dtype, where, size):
-            yield f"{kernel.__name__} {dtype.name}", functools.partial(_run, kernel, arguments)
+        if dtype.is_floating_point or family == "pool":
+            for kernel, arguments in FAMILIES[family](dtype, where, size):
+                yield f"{kernel.__name__} {dtype.name}", functools.partial(_run, kernel, arguments)
 
 
 _Run = Iterator[tuple[Callable[..., None], Callable[[], tuple[Any, ...]]]]
@@ -245,6 +257,39 @@ def _conv_of(channels: int, groups: int, stride: int, size: int, dtype: dtypes.d
     yield kernels.conv_grad_bias, lambda: (output(), bias())
 
 
+def _training(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    """Yield whole steps of a small network, with each of the common optimizers."""
+    from . import nn, optim, randint, zeros  # not at the top: the package is not complete when this module is loaded
+
+    batch = 1 if size == SIZES[0] else 64
+
+    def step(optimizer: Any, options: dict[str, Any]) -> None:
+        layers = nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 256), nn.Linear(256, 10)
+        model = nn.Sequential(*layers).to(where, dtype)
+        update = optimizer(model.parameters(), **options)
+        loss = nn.functional.cross_entropy(model(zeros(batch, 1, 28, 28, device=where, dtype=dtype)), labels)
+        loss.backward()
+        update.step()
+
+    labels = randint(0, 10, (batch,), device=where)
+    for optimizer, options in ((optim.SGD, {"momentum": 0.9}), (optim.SGD, {}), (optim.Adam, {}), (optim.AdamW, {})):
+        run = functools.partial(step, optimizer, options)
+        run.__name__ = f"training with {optimizer.__name__}"  # type: ignore[attr-defined]
+        yield run, tuple
+
+
+FAMILIES: dict[str, Callable[[dtypes.dtype, Device, int], _Run]] = {
+    "activation": _elementwise,
+    "norm": _norm,
+    "softmax": _softmax,
+    "attention": _attention,
+    "pool": _pool,
+    "conv": _conv,
+    "training": _training,
+}
+"""What `compile_kernels` runs, by the names to choose from."""
+
+
 @contextlib.contextmanager
 def showing(stream: TextIO | None = None) -> Iterator[Progress]:
     """Show kernels as they are compiled, in a line that moves on a terminal and in plain lines elsewhere.
@@ -255,7 +300,9 @@ def showing(stream: TextIO | None = None) -> Iterator[Progress]:
     >>> with nbtorch.warmup.showing():
     ...     loss = nbtorch.nn.Conv2d(1, 2, 3)(nbtorch.ones(1, 1, 8, 8)).sum()
     """
-    display = _Display(sys.stderr if stream is None else stream)
+    stream = sys.stderr if stream is None else stream
+    rich = stream.isatty() and importlib.util.find_spec("rich") is not None
+    display = _RichDisplay(stream) if rich else _Display(stream)
     stop = jit.on_compile(display.on_compile)
     try:
         yield display.on_progress
@@ -290,9 +337,9 @@ class _Display:
                 self._kernel = ""
                 self._count += 1
                 if not self._live:
-                    print(f"nbtorch: compiled {_readable(name)} in {seconds:.1f} s", file=self._stream, flush=True)
+                    print(f"nbtorch: compiled {jit.readable(name)} in {seconds:.1f} s", file=self._stream, flush=True)
                 return
-            self._kernel, self._kernel_start = _readable(name), now
+            self._kernel, self._kernel_start = jit.readable(name), now
             if not self._start:
                 self._start = now
                 where = f"kept in {cache_root()}, so only the first time takes long"
@@ -332,6 +379,21 @@ class _Display:
             print(f"nbtorch: compiled {self._count} kernels in {seconds:.1f} s", file=self._stream, flush=True)
 
 
+class _RichDisplay(_Display):
+    """The same with the bar of rich, where that is installed."""
+
+    def _redraw(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = SpinnerColumn(), BarColumn(self.width), MofNCompleteColumn(), TimeElapsedColumn()
+        console = Console(file=self._stream)
+        with Progress(*columns, TextColumn("{task.description}"), console=console, transient=True) as progress:
+            task = progress.add_task("", total=None)
+            while not self._finished.wait(0.1):
+                progress.update(task, completed=self._done, total=self._total or None, description=self._kernel)
+
+
 def _bar(done: int, total: int, width: int, fancy: bool) -> str:
     full = math.floor(width * done / total)
     signs = "█░" if fancy else "#."
@@ -345,8 +407,3 @@ def _can_write(stream: TextIO, text: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-def _readable(name: str) -> str:
-    """Return a kernel's name without the leading underscores of private functions."""
-    return name.strip("_<>").replace("_", " ")

@@ -45,6 +45,14 @@ def test_integers_concern_pooling_alone():
     assert set(told) == {"max_pool_forward int64", "avg_pool_forward int64", ""}
 
 
+def test_families_can_be_chosen():
+    told = []
+    warmup.compile_kernels(progress=lambda *step: told.append(step[2]), families=["softmax"])
+    assert set(told) == {"softmax_forward float32", "softmax_backward float32", ""}
+    with pytest.raises(ValueError, match="families must be among activation"):
+        warmup.compile_kernels(families=["nonesuch"])
+
+
 def test_the_second_time_compiles_nothing():
     warmup.compile_kernels()
     assert warmup.compile_kernels() == 0
@@ -62,6 +70,10 @@ for batch in (1, 64):
     net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, stride=2), nn.ReLU())
     net(nbtorch.ones(batch, 1, 28, 28)).sum().backward()
     nn.Conv3d(2, 4, 3, padding=1, groups=2)(nbtorch.ones(batch, 2, 5, 5, 5)).sum().backward()
+    head = nn.Linear(100, 10)
+    update = nbtorch.optim.Adam(head.parameters())
+    nn.functional.cross_entropy(head(nbtorch.ones(batch, 100)), nbtorch.ones(batch, dtype=nbtorch.int64)).backward()
+    update.step()
 assert jit.compilations() == before, "a kernel was compiled after the warm-up"
 """
     result = run("-c", code, NBTORCH_CACHE_DIR=str(tmp_path))
@@ -100,6 +112,18 @@ class TestDisplay:
         assert "1/4" in frames[0]
         assert stream.getvalue().endswith("s\n")
 
+    def test_the_bar_of_rich(self):
+        pytest.importorskip("rich")
+        stream = Terminal()
+        display = warmup._RichDisplay(stream)
+        display.on_progress(1, 4, "conv")
+        display.on_compile("_conv_forward", "start", 0.0)
+        time.sleep(0.35)
+        display.on_compile("_conv_forward", "end", 0.35)
+        display.close()
+        assert "1/4" in stream.getvalue()
+        assert "conv forward" in stream.getvalue()
+
     def test_observation_ends_with_the_display(self):
         callbacks = list(jit._watcher.callbacks)
         with pytest.raises(ZeroDivisionError), warmup.showing(io.StringIO()):
@@ -118,7 +142,12 @@ class TestCommand:
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
-        [(["warmup", "--device", "tpu"], "nbtorch: .*'tpu'"), (["warmup", "--dtype", "int3"], "int3"), ([], "TASK")],
+        [
+            (["warmup", "--device", "tpu"], "nbtorch: .*'tpu'"),
+            (["warmup", "--dtype", "int3"], "int3"),
+            (["warmup", "--family", "x"], "conv"),
+            ([], "TASK"),
+        ],
     )
     def test_a_wrong_argument_ends_with_code_2(self, arguments, message):
         result = run("-m", "nbtorch", *arguments)

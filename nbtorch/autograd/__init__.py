@@ -3,6 +3,7 @@
 from . import anomaly_mode as anomaly_mode
 from . import functional as functional
 from . import graph as graph
+from . import profiler as profiler
 from .anomaly_mode import detect_anomaly as detect_anomaly
 from .anomaly_mode import set_detect_anomaly as set_detect_anomaly
 from .engine import backward as backward

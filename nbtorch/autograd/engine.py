@@ -18,6 +18,9 @@ from .graph import FREED, Edge, GradientEdge, Node
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+observe_backward: Callable[[Node, Sequence[Any]], Any] | None = None
+"""What a profiler puts in the place of the call of a node's `backward`, while it records."""
+
 
 def backward(
     tensors: Any,
@@ -322,7 +325,7 @@ class _Walk:
     def _visit_all(self, wanted: dict[Edge, list[int]] | None, needed: set[Any] | None) -> None:
         """Take the nodes that received gradients, latest first, and turn each one's into those of its inputs."""
         heap, pending, arrive, retain_graph = self._heap, self._pending, self._arrive, self.retain_graph
-        compute = anomaly_mode.checked_backward if anomaly_mode.mode.enabled else None
+        compute = anomaly_mode.checked_backward if anomaly_mode.mode.enabled else observe_backward
         while heap:
             node = heapq.heappop(heap)[1]
             arrived = pending.pop(node)

@@ -46,10 +46,10 @@ def tree(tmp_path):
     return root
 
 
-def start(tree, **environment):
+def start(tree, program=PROGRAM, **environment):
     settings = {"PYTHONPATH": str(tree), "NBTORCH_CACHE_DIR": str(tree / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         cwd=tree,
         env={**os.environ, **settings, **environment},
         stdout=subprocess.PIPE,
@@ -58,9 +58,9 @@ def start(tree, **environment):
     )
 
 
-def run(tree, **environment):
+def run(tree, program=PROGRAM, **environment):
     """Run the program; return its result, the number of compilations and what it wrote to stderr."""
-    process = start(tree, **environment)
+    process = start(tree, program, **environment)
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     result, compilations = map(int, output.split())
@@ -167,3 +167,54 @@ def test_progress_is_shown_when_asked_for(tree):
     assert errors.endswith(" s (kept for next time)\n")
     assert errors.count("\n") == 1
     assert run(tree, NBTORCH_VERBOSE="1")[2] == ""
+
+
+WAITING = """
+import sys, time
+from nbtorch.kernels import jit
+jit._announcer.patience = 0.2
+if "silent" in sys.argv:
+    jit.announce_compilation(False)
+for name, seconds in (("_quick", 0.01), ("_conv_forward", 0.5), ("later", 0.3)):
+    jit._announcer(name, "start", 0.0)
+    time.sleep(seconds)
+    jit._announcer(name, "end", seconds)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "lines"),
+    [([], None, 1), (["silent"], None, 0), ([], "0", 0), ([], "1", 3)],
+    ids=["by default", "silenced by the function", "silenced by the variable", "every kernel"],
+)
+def test_a_program_that_waits_for_the_compiler_says_so_once(arguments, variable, lines):
+    environment = {**os.environ, **({} if variable is None else {"NBTORCH_VERBOSE": variable})}
+    if variable is None:
+        environment.pop("NBTORCH_VERBOSE", None)
+    command = [sys.executable, "-c", WAITING, *arguments]
+    errors = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stderr
+    assert len(errors.splitlines()) == lines
+    if not variable and lines:
+        assert errors.startswith("nbtorch: compiling conv forward, once for this machine…")
+
+
+def test_a_full_disk_does_no_harm(tree):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    code = """
+import os, tempfile
+from nbtorch.kernels import cache
+made = tempfile.mkstemp
+def on_full_disk(*args, **kwargs):
+    handle, path = made(*args, **kwargs)
+    os.close(handle)
+    return os.open("/dev/full", os.O_WRONLY), path
+tempfile.mkstemp = on_full_disk
+"""
+    result, compilations, errors = run(tree, program=code + PROGRAM)
+    assert (result, compilations) == (41, 2)
+    assert errors.count("RuntimeWarning: nbtorch cannot keep compiled kernels") == 1
+    assert "No space left on device" in errors
+    assert entries(tree) == []
+    assert run(tree) == (41, 2, ""), "nothing broken was left behind"
