@@ -8,7 +8,6 @@ from llvmlite import ir
 from nbtorch.kernels.cpu.simd import Emitter, host_simd
 from nbtorch.kernels.jit import njit
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 CHAINS = 10  # independent sums: enough to hide the latency of a multiply-add, few enough for registers
@@ -23,13 +22,24 @@ def _multiply_add(typing_context, steps):
     def emit(context, builder, signature, values):
         vectors = Emitter(builder, ir.FloatType(), LANES)
         factor, term = vectors.constant(0.999), vectors.constant(1e-3)
-        sums = [cgutils.alloca_once_value(builder, vectors.constant(0.1 * chain)) for chain in range(CHAINS)]
-        with cgutils.for_range(builder, values[0]):
-            for place in sums:
-                builder.store(vectors.fma(builder.load(place), factor, term), place)
+        # written with phi nodes: sums in memory would wait for each store to reach the next load
+        before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        count = builder.phi(values[0].type)
+        sums = [builder.phi(vectors.vector) for _ in range(CHAINS)]
+        left = builder.sub(count, values[0].type(1))
+        count.add_incoming(values[0], before)
+        count.add_incoming(left, loop)
+        updated = [vectors.fma(place, factor, term) for place in sums]
+        for chain, (place, value) in enumerate(zip(sums, updated, strict=True)):
+            place.add_incoming(vectors.constant(0.1 * chain), before)
+            place.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed(">", left, left.type(0)), loop, after)
+        builder.position_at_end(after)
         total = vectors.zeros()
-        for place in sums:
-            total = builder.fadd(total, builder.load(place))
+        for value in updated:
+            total = builder.fadd(total, value)
         return builder.extract_element(total, ir.IntType(32)(0))
 
     return types.float32(steps), emit

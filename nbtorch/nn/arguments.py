@@ -9,10 +9,15 @@ from ..ops.operands import require_tensor
 from ..tensor import Tensor
 
 Sizes = int | Sequence[int]
+_INT = frozenset((int,))
 
 
 def extents(operation: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """Return an int, or a sequence of one or `rank` ints, as `rank` ints."""
+    if type(value) is tuple and len(value) == rank and _INT.issuperset(map(type, value)):
+        return value  # what modules pass
+    if type(value) is int:
+        return (value,) * rank
     if isinstance(value, bool) or (not isinstance(value, (int, Sequence, Tensor)) and not hasattr(value, "__index__")):
         raise TypeError(f"{operation}(): argument '{argument}' must be an int or a tuple of {rank} ints, not {value!r}")
     if hasattr(value, "__index__") and not (isinstance(value, Tensor) and value.ndim):

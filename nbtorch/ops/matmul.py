@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import allocate, array_module, kernels_for
 from ..device import device as Device
@@ -88,6 +89,10 @@ class Mv(Node):
 
 
 def _check(operation: str, a: Any, b: Any) -> None:
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._device is b._device:
+        dtype = a._array.dtype
+        if dtype is b._array.dtype and dtype.kind == "f":
+            return
     require_tensor(operation, "input", a)
     require_tensor(operation, "other", b)
     require_same_device(operation, a, b)
@@ -237,12 +242,25 @@ class Linear(Node):
     def backward(self, grad: Tensor) -> Any:
         x, weight = self.saved_tensors
         to_x, to_weight, *to_bias = self.needs_input_grad
+        if not state.enabled:
+            return self._gradients(grad._array, x._array, weight._array, grad._wrap_like)
         rows = grad.reshape(-1, grad._array.shape[-1])
         grads = [
             matmul(grad, weight) if to_x else None,
             MatMul()(rows.t(), x.reshape(-1, x._array.shape[-1])) if to_weight else None,
         ]
         return (*grads, *[rows.sum(0) if wanted else None for wanted in to_bias])
+
+    def _gradients(self, grad: Any, x: Any, weight: Any, wrap: Any) -> tuple[Any, ...]:
+        """Return what `backward` does, from arrays: the way of every training step, where nothing is recorded."""
+        to_x, to_weight, *to_bias = self.needs_input_grad
+        rows = grad.reshape(-1, grad.shape[-1])
+        grads: list[Any] = [None, None]
+        if to_x:
+            grads[0] = wrap(product(rows, weight, self.where).reshape(x.shape))
+        if to_weight:
+            grads[1] = wrap(product(rows.T, x.reshape(-1, x.shape[-1]), self.where))
+        return (*grads, *[wrap(rows.sum(0)) if wanted else None for wanted in to_bias])
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
