@@ -243,7 +243,7 @@ class Linear(Node):
         x, weight = self.saved_tensors
         to_x, to_weight, *to_bias = self.needs_input_grad
         if not state.enabled:
-            return self._gradients(grad._array, x._array, weight._array, grad._wrap_like)
+            return self._gradients(grad, x, weight)
         rows = grad.reshape(-1, grad._array.shape[-1])
         grads = [
             matmul(grad, weight) if to_x else None,
@@ -251,15 +251,16 @@ class Linear(Node):
         ]
         return (*grads, *[rows.sum(0) if wanted else None for wanted in to_bias])
 
-    def _gradients(self, grad: Any, x: Any, weight: Any, wrap: Any) -> tuple[Any, ...]:
-        """Return what `backward` does, from arrays: the way of every training step, where nothing is recorded."""
+    def _gradients(self, grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Any, ...]:
+        """Return what `backward` does, on arrays: the way of every training step, where nothing is recorded."""
         to_x, to_weight, *to_bias = self.needs_input_grad
-        rows = grad.reshape(-1, grad.shape[-1])
+        wrap, above = grad._wrap_like, grad._array
+        rows = above.reshape(-1, above.shape[-1])
         grads: list[Any] = [None, None]
         if to_x:
-            grads[0] = wrap(product(rows, weight, self.where).reshape(x.shape))
+            grads[0] = wrap(product(rows, weight._array, self.where).reshape(*above.shape[:-1], weight._array.shape[1]))
         if to_weight:
-            grads[1] = wrap(product(rows.T, x.reshape(-1, x.shape[-1]), self.where))
+            grads[1] = wrap(product(rows.T, x._array.reshape(-1, x._array.shape[-1]), self.where))
         return (*grads, *[wrap(rows.sum(0)) if wanted else None for wanted in to_bias])
 
 
