@@ -33,6 +33,7 @@ from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .loss_functions import *  # noqa: F403
 from .padding import pad as pad
 from .pooling import *  # noqa: F403
+from .sampling import *  # noqa: F403
 
 
 @activation.entry("RReLU", "lower={lower}, upper={upper}", in_place=True)
