@@ -11,7 +11,7 @@ corners at `scale * i`. What lies outside of the input is moved to its edge.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,6 @@ def as_table(extent: int, first: np.ndarray, count: np.ndarray, weights: np.ndar
     return Table(extent, np.stack([first, count]), np.ascontiguousarray(weights), copies, keeps, (begin, end))
 
 
-@functools.lru_cache(maxsize=512)
 def table(
     mode: str, extent: int, size: int, scale: float | None, align_corners: bool, dtype: np.dtype, single: bool = False
 ) -> Table:
@@ -88,12 +87,6 @@ def table(
     return _antialias(mode.removeprefix("antialias-"), extent, size, step)
 
 
-@functools.lru_cache(maxsize=512)
-def transposed_table(*arguments: Any) -> Table:
-    """Return the transpose of a `table`: the outputs that an element of the input goes to, and with which weights."""
-    return transpose(table(*arguments))
-
-
 def transpose(table: Table) -> Table:
     """Return the table that leads from outputs back to inputs; windows must not go back as the outputs advance."""
     taps = np.arange(len(table.weights))[:, None]
@@ -111,13 +104,52 @@ def transpose(table: Table) -> Table:
     return as_table(table.size, first, count, weights, table.copies and bool((count == 1).all()))
 
 
+class Method(NamedTuple):
+    """How the spatial axes are interpolated, one to three of them; see `table`."""
+
+    mode: str
+    input_size: tuple[int, ...]
+    output_size: tuple[int, ...]
+    scales: tuple[float | None, ...]
+    align_corners: bool = False
+    single: bool = False
+
+
+class Axes:
+    """The tables of three axes, from the outermost to the innermost; those that are missing have unit extents."""
+
+    def __init__(self, tables: list[Table]) -> None:
+        missing = 3 - len(tables)
+        self.depth, self.height, self.width = _unit_axes(tables[-1].weights.dtype)[:missing] + tables
+
+    @property
+    def tables(self) -> tuple[Table, Table, Table]:
+        """The tables, from the outermost axis to the innermost."""
+        return self.depth, self.height, self.width
+
+    @property
+    def copy(self) -> bool:
+        """Whether each output is one element of the input, unchanged."""
+        return self.depth.copies and self.height.copies and self.width.copies
+
+
+def _unit_axes(dtype: np.dtype) -> list[Table]:
+    return [table("nearest", 1, 1, None, False, dtype)] * 2
+
+
 @functools.lru_cache(maxsize=512)
-def fixed_point_weights(*arguments: Any) -> tuple[np.ndarray, int]:
-    """Return the weights of a `table` as integers and how many of their bits come after the point.
+def axes(method: Method, dtype: np.dtype, transposed: bool = False) -> Axes:
+    """Return the tables of a method for weights of a type, or their transposes."""
+    extents = zip(method.input_size, method.output_size, method.scales, strict=True)
+    tables = [table(method.mode, *triple, method.align_corners, dtype, method.single) for triple in extents]
+    return Axes([transpose(table) for table in tables] if transposed else tables)
+
+
+def fixed_point(weights: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return weights as integers, and how many of their bits come after the point.
 
     With as many bits as let the largest weight fit into 16, as Pillow and PyTorch interpolate bytes.
     """
-    weights = table(*arguments).weights
     bits, largest = 0, float(weights.max(initial=0))
     while bits < 22 and int(0.5 + largest * (1 << (bits + 1))) < 1 << 15:
         bits += 1
@@ -153,10 +185,7 @@ def _places(size: int, step: np.floating, align_corners: bool) -> np.ndarray:
 
 def _linear(extent: int, size: int, step: np.floating, align_corners: bool) -> Table:
     real = type(step)
-    if extent == size:
-        places = np.arange(size).astype(real)
-    else:
-        places = np.maximum(_places(size, step, align_corners), real(0))
+    places = np.maximum(_places(size, real(1) if extent == size else step, align_corners), real(0))
     first = np.minimum(np.floor(places).astype(np.int64), extent - 1)
     right = np.clip(places - first.astype(real), 0, 1).astype(real)
     taps = np.stack([first, np.minimum(first + 1, extent - 1)])

@@ -1,23 +1,25 @@
-"""Interpolation on the CPU, of any rank and mode: tables (`nbtorch.kernels.resampling`) applied along the axes.
+"""Interpolation on the CPU, of any rank and mode: tables of weights along the axes.
+
+The tables are those of `nbtorch.kernels.resampling`.
 
 All arrays are C-contiguous. `input` is (N, C, D, H, W) and `output` (N, C, oD, oH, oW), with a table for each of D, H
 and W; a problem of fewer dimensions has unit extents in front. The gradient is the same function with the transposed
 tables.
 
-An output row is a weighted sum of input rows, and along a row columns are summed. Which comes first is a matter of cost:
-where rows become fewer they are brought together first; where they become more, the columns of the rows that some output
-rows need are interpolated into scratch that fits a cache. Slices of a volume come last, some rows of all of them at once.
-Only sums along a row gather.
+An output row is a weighted sum of input rows, and along a row columns are summed. Which comes first depends on cost:
+where rows become fewer they are brought together first; where they become more, the columns of the rows that some
+output rows need are interpolated into scratch that fits a cache. Slices of a volume come last, some rows of all of them
+at once. Only sums along a row gather.
 """
+
+import functools
 
 import numpy as np
 from nbtorch.kernels.cpu.pad import moved_as
 from nbtorch.kernels.cpu.ranges import RangeKernel
 from nbtorch.kernels.cpu.rows import copy, fill
 from nbtorch.kernels.jit import njit
-from nbtorch.kernels.resampling import Table
-
-Tables = tuple[Table, Table, Table]
+from nbtorch.kernels.resampling import Axes, Table, fixed_point
 
 PARALLEL_WORK = 1 << 15
 """Elements read and written above which an interpolation takes longer than waking the threads."""
@@ -32,46 +34,49 @@ GATHER = 4
 """How much longer an element takes that is gathered than one that lies in a row."""
 
 
-def interpolate(input: np.ndarray, tables: Tables, output: np.ndarray) -> None:
+def interpolate(input: np.ndarray, axes: Axes, output: np.ndarray) -> None:
     """Write to `output` what the tables of the three axes make of `input`.
 
-    Both have one floating-point type, that of the weights; if all tables copy, any type.
+    Both have one floating-point type, that of the weights; where all tables copy, any type.
     """
     if output.size == 0:
         return
-    depth, height, width = tables
-    x, y = input.reshape(-1), output.reshape(-1)
-    sizes, work = (*input.shape[2:], *output.shape[2:]), input.size + output.size
-    planes, oD, oH = output.shape[0] * output.shape[1], output.shape[2], output.shape[3]
-    if depth.copies and height.copies and width.copies:
+    kernel, windows, rows = _launch(axes)
+    x, y, work = input.reshape(-1), output.reshape(-1), input.size + output.size
+    if kernel is _copies:
         bits = moved_as(output.dtype)
-        windows = [table.windows for table in tables]
-        _copies(planes * oD * oH, work, x.view(bits), np.array(sizes), *windows, y.view(bits))
-        return
-    choices = _rows_first(height, width), height.copies, width.copies, width.keeps, *width.full
-    arguments = x, np.array((*sizes, *choices)), *[array for t in tables for array in (t.windows, t.weights)], y
-    if depth.copies:
-        _rows(planes * oD * oH, work, *arguments)
-    else:
-        _stacks(planes * oH, work, *arguments)
+        x, y = x.view(bits), y.view(bits)
+    kernel(output.shape[0] * output.shape[1] * rows, work, x, *windows, y)
 
 
-def interpolate_bytes(
-    input: np.ndarray,
-    tables: tuple[Table, Table],
-    weights: tuple[np.ndarray, np.ndarray],
-    bits: tuple[int, int],
-    output,
-) -> None:
-    """Interpolate images of uint8, (N, C, H, W), along the columns and then along the rows, each rounded to bytes.
-
-    `weights` replace those of the tables: int32, of whose bits so many come after the point.
-    """
-    sizes = np.array([*input.shape[2:], *output.shape[2:], *bits])
-    (height, width), planes, work = tables, output.shape[0] * output.shape[1], input.size + output.size
-    arguments = input.reshape(-1), sizes, height.windows, weights[0], width.windows, weights[1], output.reshape(-1)
+def interpolate_bytes(input: np.ndarray, axes: Axes, output: np.ndarray) -> None:
+    """Interpolate images of uint8 along the columns and then along the rows, each rounded to bytes."""
     if output.size:
-        _bytes(planes * output.shape[2], work, *arguments)
+        arrays = _launch_bytes(axes)
+        count, work = output.shape[0] * output.shape[1] * output.shape[3], input.size + output.size
+        _bytes(count, work, input.reshape(-1), *arrays, output.reshape(-1))
+
+
+@functools.lru_cache(maxsize=512)
+def _launch(axes: Axes) -> tuple[RangeKernel, tuple[np.ndarray, ...], int]:
+    """Return the kernel for some tables, its arguments between input and output, and the rows of a plane it counts."""
+    depth, height, width = axes.tables
+    sizes = [table.extent for table in axes.tables] + [table.size for table in axes.tables]
+    if axes.copy:
+        return _copies, (np.array(sizes), *[table.windows for table in axes.tables]), depth.size * height.size
+    choices = [_rows_first(height, width), height.copies, width.copies, width.keeps, *width.full]
+    arrays = [array for table in axes.tables for array in (table.windows, table.weights)]
+    kernel, rows = (_rows, depth.size * height.size) if depth.copies else (_stacks, height.size)
+    return kernel, (np.array(sizes + choices), *arrays), rows
+
+
+@functools.lru_cache(maxsize=512)
+def _launch_bytes(axes: Axes) -> tuple[np.ndarray, ...]:
+    """Return the arguments of the kernel for bytes between input and output."""
+    _, height, width = axes.tables
+    (rows, row_bits), (columns, column_bits) = fixed_point(height.weights), fixed_point(width.weights)
+    sizes = np.array([height.extent, width.extent, height.size, width.size, row_bits, column_bits])
+    return sizes, height.windows, rows, width.windows, columns
 
 
 def _rows_first(height: Table, width: Table) -> bool:
@@ -292,7 +297,7 @@ def _fill_copies(x, sizes, depth, height, width, y, begin, end):
         source, out = (plane * D + depth[0, d]) * H + height[0, h], row * oW
         if source == previous:
             copy(y, out - oW, y, out, oW)
-        elif W == oW:
+        elif oW == W:
             copy(x, source * W, y, out, oW)
         else:
             first, target = np.uint64(source * W), np.uint64(out)

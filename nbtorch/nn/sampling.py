@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from nbtorch.kernels.resampling import Method
+
 from .. import dtypes
-from ..ops.interpolate import Interpolate, Resampling
+from ..ops.interpolate import Interpolate
 from ..ops.operands import not_implemented
 from ..tensor import Tensor
 from .arguments import require_bool
@@ -123,7 +125,7 @@ def _requested(
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool) or isinstance(value, float) or not hasattr(value, "__index__"):
+    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
         raise TypeError(f"interpolate(): argument 'size' must be an int or a tuple of ints, got {type(value)}")
     return int(value)
 
@@ -177,13 +179,13 @@ def _resized(
     if not nearest:
         kind = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, "linear")
         kind = f"antialias-{kind}" if antialias else kind
-        return Interpolate(name, Resampling(kind, extents, sizes, factors, align_corners))(input)
+        return Interpolate(name, Method(kind, extents, sizes, factors, align_corners))(input)
     small = rank == 2 and (sum(sizes) <= 128 or (input.shape[1] > 3 and _is_channels_last(input)))
     if small:  # PyTorch takes another way here, which is exact for the factors 1 and 2 and reckons in float32
         whole = (1, 2) if mode == "nearest" else ()
         triples = zip(factors, extents, sizes, strict=True)
         factors = tuple([None if size // extent in whole and size % extent == 0 else f for f, extent, size in triples])
-    return Interpolate(name, Resampling(mode, extents, sizes, factors, False, small))(input)
+    return Interpolate(name, Method(mode, extents, sizes, factors, False, small))(input)
 
 
 def _is_channels_last(input: Tensor) -> bool:

@@ -6,59 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from nbtorch.kernels.resampling import Table, fixed_point_weights, table, transposed_table
+from nbtorch.kernels.resampling import Method, axes
 
 from ..autograd.graph import Node
 from ..device import allocate, kernels_for
 from ..tensor import Tensor
-from .conv import Extents, volumetric
+from .conv import volumetric
 
-
-class Resampling:
-    """How each axis is interpolated.
-
-    Args:
-        mode: of an axis, see `nbtorch.kernels.resampling.table`.
-        input_size: the extents of the input.
-        output_size: the extents of the output.
-        scales: for each axis output over input, or None where the extents tell.
-        align_corners: whether the centres of the outermost elements coincide.
-        single: whether nearest neighbours are found in float32 whatever the type.
-    """
-
-    def __init__(
-        self,
-        mode: str,
-        input_size: Extents,
-        output_size: Extents,
-        scales: tuple[float | None, ...],
-        align_corners: bool,
-        single: bool = False,
-    ) -> None:
-        self.input_size, self.output_size = input_size, output_size
-        pairs = zip(input_size, output_size, scales, strict=True)
-        self._axes = [(mode, *pair, align_corners, single) for pair in pairs]
-
-    def _arguments(self, dtype: np.dtype) -> list[tuple[Any, ...]]:
-        return [(*axis[:-1], dtype, axis[-1]) for axis in self._axes]
-
-    def tables(self, dtype: np.dtype) -> tuple[Table, ...]:
-        """Return three tables for weights of a type, those of missing dimensions in front."""
-        return self._volumetric([table(*arguments) for arguments in self._arguments(dtype)], dtype)
-
-    def transposed(self, dtype: np.dtype) -> tuple[Table, ...]:
-        """Return the transposes of the tables."""
-        return self._volumetric([transposed_table(*arguments) for arguments in self._arguments(dtype)], dtype)
-
-    def fixed_point(self) -> tuple[tuple[np.ndarray, ...], tuple[int, ...]]:
-        """Return the weights for bytes, and how many of their bits come after the point."""
-        pairs = [fixed_point_weights(*arguments) for arguments in self._arguments(np.dtype(np.float64))]
-        weights, bits = zip(*pairs, strict=True)
-        return weights, bits
-
-    @staticmethod
-    def _volumetric(tables: list[Table], dtype: np.dtype) -> tuple[Table, ...]:
-        return (table("nearest", 1, 1, None, False, dtype),) * (3 - len(tables)) + tuple(tables)
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Interpolate(Node):
@@ -67,27 +22,23 @@ class Interpolate(Node):
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, name: str, resampling: Resampling) -> None:
-        self.name, self.resampling = name, resampling
+    def __init__(self, name: str, method: Method) -> None:
+        self.name, self.method = name, method
 
     def forward(self, x: Any) -> Any:
-        output = allocate((*x.shape[:2], *self.resampling.output_size), x.dtype, self.where)
+        output = allocate((*x.shape[:2], *self.method.output_size), x.dtype, self.where)
         kernels = kernels_for(self.where, "interpolate")
-        if x.dtype == np.uint8 and self._has_weights:
-            tables = self.resampling.tables(np.dtype(np.float64))[1:]
-            x = volumetric(x, self.where).reshape(x.shape)
-            kernels.interpolate_bytes(x, tables, *self.resampling.fixed_point(), output)
-            return output
-        tables = self.resampling.tables(x.dtype if x.dtype.kind == "f" else np.dtype(np.float32))
-        kernels.interpolate(volumetric(x, self.where), tables, volumetric(output, self.where))
+        source, target = volumetric(x, self.where), volumetric(output, self.where)
+        if x.dtype.kind == "f":
+            kernels.interpolate(source, axes(self.method, x.dtype), target)
+        elif self.method.mode.startswith("nearest"):
+            kernels.interpolate(source, axes(self.method, _FLOAT32), target)
+        else:
+            kernels.interpolate_bytes(source, axes(self.method, _FLOAT64), target)
         return output
 
-    @property
-    def _has_weights(self) -> bool:
-        return "Nearest" not in self.name
-
     def backward(self, grad: Tensor) -> Tensor:
-        return InterpolateGrad(self.name, self.resampling)(grad)
+        return InterpolateGrad(self.name, self.method)(grad)
 
 
 class InterpolateGrad(Node):
@@ -96,16 +47,15 @@ class InterpolateGrad(Node):
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, name: str, resampling: Resampling) -> None:
-        self.forward_name, self.resampling = name, resampling
+    def __init__(self, name: str, method: Method) -> None:
+        self.forward_name, self.method = name, method
         self.name = name.replace("Backward0", "BackwardBackward0")
 
     def forward(self, grad: Any) -> Any:
-        grad_input = allocate((*grad.shape[:2], *self.resampling.input_size), grad.dtype, self.where)
-        tables = self.resampling.transposed(grad.dtype)
-        interpolate = kernels_for(self.where, "interpolate").interpolate
-        interpolate(volumetric(grad, self.where), tables, volumetric(grad_input, self.where))
+        grad_input = allocate((*grad.shape[:2], *self.method.input_size), grad.dtype, self.where)
+        source, target = volumetric(grad, self.where), volumetric(grad_input, self.where)
+        kernels_for(self.where, "interpolate").interpolate(source, axes(self.method, grad.dtype, True), target)
         return grad_input
 
     def backward(self, grad: Tensor) -> Tensor:
-        return Interpolate(self.forward_name, self.resampling)(grad)
+        return Interpolate(self.forward_name, self.method)(grad)

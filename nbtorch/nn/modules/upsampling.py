@@ -59,7 +59,7 @@ class Upsample(Module):
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"recompute_scale_factor": True, **state})
+        self.__dict__.update({"recompute_scale_factor": True, **state})
 
     def extra_repr(self) -> str:
         """Return the size or the factor, and the mode."""
