@@ -63,7 +63,11 @@ def _launch(axes: Axes) -> tuple[RangeKernel, tuple[np.ndarray, ...], int]:
     depth, height, width = axes.tables
     sizes = [table.extent for table in axes.tables] + [table.size for table in axes.tables]
     if axes.copy:
-        return _copies, (np.array(sizes), *[table.windows for table in axes.tables]), depth.size * height.size
+        return (
+            _copies,
+            (np.array([*sizes, width.keeps]), *[table.windows for table in axes.tables]),
+            depth.size * height.size,
+        )
     choices = [_rows_first(height, width), height.copies, width.copies, width.keeps, *width.full]
     arrays = [array for table in axes.tables for array in (table.windows, table.weights)]
     kernel, rows = (_rows, depth.size * height.size) if depth.copies else (_stacks, height.size)
@@ -297,7 +301,7 @@ def _fill_copies(x, sizes, depth, height, width, y, begin, end):
         source, out = (plane * D + depth[0, d]) * H + height[0, h], row * oW
         if source == previous:
             copy(y, out - oW, y, out, oW)
-        elif oW == W:
+        elif sizes[6]:
             copy(x, source * W, y, out, oW)
         else:
             first, target = np.uint64(source * W), np.uint64(out)
