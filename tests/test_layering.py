@@ -29,6 +29,7 @@ LAYERS = [
         "nbtorch/nn/attention_functions",
         "nbtorch/nn/pooling",
         "nbtorch/nn/padding",
+        "nbtorch/nn/sampling",
         "nbtorch/nn/loss_functions",
         "nbtorch/nn/linear_cross_entropy",
         "nbtorch/nn/grad",
