@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from nbtorch.kernels.grid import cubic_weights
 
 
 class Table(NamedTuple):
@@ -198,21 +199,7 @@ def _cubic(extent: int, size: int, step: np.floating, align_corners: bool) -> Ta
     floor = np.minimum(np.floor(places).astype(np.int64), extent - 1)
     t = np.clip(places - floor.astype(real), 0, 1).astype(real)
     taps = np.clip(floor + np.arange(-1, 3)[:, None], 0, extent - 1)
-    return _gathered(extent, taps, np.stack(cubic_weights(t, real(-0.75))))
-
-
-def cubic_weights(t, a):
-    """Return the weights of four neighbours at a place t after the second: Keys' kernel with the parameter a."""
-    one, two = type(a)(1), type(a)(2)
-    return _outer(t + one, a), _inner(t, a), _inner(one - t, a), _outer(two - t, a)
-
-
-def _inner(x, a):
-    return ((a + type(a)(2)) * x - (a + type(a)(3))) * x * x + type(a)(1)
-
-
-def _outer(x, a):
-    return ((a * x - type(a)(5) * a) * x + type(a)(8) * a) * x - type(a)(4) * a
+    return _gathered(extent, taps, np.stack(getattr(cubic_weights, "py_func", cubic_weights)(t, real(-0.75))))
 
 
 def _gathered(extent: int, taps: np.ndarray, weights: np.ndarray) -> Table:
@@ -247,8 +234,9 @@ def _triangle(x: np.ndarray) -> np.ndarray:
 
 
 def _keys(x: np.ndarray) -> np.ndarray:
-    x, a = np.abs(x), x.dtype.type(-0.5)
-    return np.where(x < 1, _inner(x, a), np.where(x < 2, _outer(x, a), 0))
+    x = np.abs(x)
+    inner, outer = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, inner, np.where(x < 2, outer, 0))
 
 
 def _lanczos(x: np.ndarray) -> np.ndarray:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
+from nbtorch.kernels import grid as places
 from nbtorch.kernels.resampling import Method
 
 from .. import dtypes
+from ..ops.grid_sample import GridSampler
 from ..ops.interpolate import Interpolate
-from ..ops.operands import not_implemented
+from ..ops.operands import not_implemented, require_same_device, require_tensor
 from ..tensor import Tensor
 from .arguments import require_bool
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-__all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
+__all__ = ["affine_grid", "grid_sample", "interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
 
 _AREA = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
 
@@ -226,3 +230,134 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     """Resize images bilinearly with aligned corners (deprecated: see `interpolate`)."""
     _warn_of("upsample_bilinear")
     return interpolate(input, size, scale_factor, "bilinear", True)
+
+
+_ALIGNMENT = (
+    "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify"
+    " align_corners=True if the old behavior is desired. See the documentation of grid_sample for details."
+)
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Sample images or volumes at given places.
+
+    Args:
+        input: (N, C, H, W) or (N, C, D, H, W).
+        grid: (N, oH, oW, 2) with places (x, y), or (N, oD, oH, oW, 3) with (x, y, z), from -1 to 1 over the input.
+        mode: `bilinear` (of volumes, trilinear), `nearest`, or, of images, `bicubic`.
+        padding_mode: what lies outside of the input: `zeros`, the `border`, or a `reflection` of the inside.
+        align_corners: whether -1 and 1 are the centres of the outermost elements rather than their outer edges; False,
+            with a warning, if not given.
+
+    Returns:
+        (N, C, oH, oW) or (N, C, oD, oH, oW).
+
+    Raises:
+        ValueError: an unknown mode.
+        RuntimeError: shapes, types or devices do not fit.
+
+    >>> import nbtorch, nbtorch.nn.functional as F
+    >>> image, grid = nbtorch.tensor([[[[1.0, 2.0]]]]), nbtorch.zeros(1, 1, 1, 2)
+    >>> F.grid_sample(image, grid, align_corners=False)
+    tensor([[[[1.5000]]]])
+    """
+    if mode not in places.MODES:
+        raise ValueError(f"grid_sample: expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: {mode!r}")
+    if padding_mode not in places.PADDING_MODES:
+        raise ValueError(
+            f"grid_sample: expected padding_mode to be 'zeros', 'border', or 'reflection', but got: {padding_mode!r}"
+        )
+    if align_corners is None:
+        warnings.warn(_ALIGNMENT, UserWarning, stacklevel=2)
+        align_corners = False
+    require_tensor("grid_sample", "input", input)
+    require_tensor("grid_sample", "grid", grid)
+    require_bool("grid_sample", "align_corners", align_corners)
+    require_same_device("grid_sample", input, grid)
+    sizes = f"but got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
+    rank = input.ndim - 2
+    if input.ndim == 0 or grid.ndim == 0 or input.shape[0] != grid.shape[0]:
+        raise RuntimeError(f"grid_sample: expected grid and input to have same batch size, {sizes}")
+    if grid.shape[-1] != rank:
+        raise RuntimeError(f"grid_sample: expected grid to have size {rank} in last dimension, {sizes}")
+    if rank not in (2, 3) or grid.ndim != input.ndim:
+        raise RuntimeError(f"grid_sample: expected 4D or 5D input and grid with same number of dimensions, {sizes}")
+    if 0 in input.shape[2:]:
+        raise RuntimeError(f"grid_sample: expected input to have non-empty spatial dimensions, {sizes}")
+    if rank == 3 and mode == "bicubic":
+        raise RuntimeError("grid_sample: bicubic interpolation only supports 4D input")
+    if not input.is_floating_point():
+        raise not_implemented(f"grid_sampler_{rank}d", input.dtype, "a floating-point type")
+    if grid.dtype is not input.dtype:
+        raise RuntimeError(f"grid_sample: expected grid of type {input.dtype}, that of input, but found {grid.dtype}")
+    return GridSampler(mode, padding_mode, align_corners, rank)(input, grid)
+
+
+def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
+    """Return the places that affine maps send the places of a regular grid to, for `grid_sample`.
+
+    Args:
+        theta: the maps, (N, 2, 3) or (N, 3, 4), floating point.
+        size: of the images (N, C, H, W), or of the volumes (N, C, D, H, W).
+        align_corners: as for `grid_sample`.
+
+    Returns:
+        (N, H, W, 2) or (N, D, H, W, 3).
+
+    Raises:
+        ValueError: another shape or type of `theta`, or a size that is not positive.
+        NotImplementedError: another number of sizes.
+
+    >>> import nbtorch, nbtorch.nn.functional as F
+    >>> F.affine_grid(nbtorch.eye(2, 3).unsqueeze(0), (1, 1, 1, 2), align_corners=False)
+    tensor([[[[-0.5000,  0.0000],
+              [ 0.5000,  0.0000]]]])
+    """
+    if align_corners is None:
+        warnings.warn(_ALIGNMENT, UserWarning, stacklevel=2)
+        align_corners = False
+    if not theta.is_floating_point():
+        raise ValueError(f"affine_grid: expected theta to have floating point type, but got {theta.dtype}")
+    rank = len(size) - 2
+    if rank not in (2, 3):
+        raise NotImplementedError(
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively."
+            f" Got size {size}."
+        )
+    if theta.ndim != 3 or tuple(theta.shape[1:]) != (rank, rank + 1):
+        raise ValueError(
+            f"affine_grid: expected a batch of {rank}D affine matrices of shape Nx{rank}x{rank + 1} for size {size}."
+            f" Got {tuple(theta.shape)}."
+        )
+    if align_corners and min(size[2:]) == 1:
+        warnings.warn(
+            "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This is"
+            " not an intended use case of affine_grid. See the documentation of affine_grid for details.",
+            UserWarning,
+            stacklevel=2,
+        )
+    elif min(size) <= 0:
+        raise ValueError(f"affine_grid: Expected non-zero, positive output size. Got {size}")
+    require_bool("affine_grid", "align_corners", align_corners)
+    extents = tuple([_integer(n) for n in size])[2:]
+    if theta.shape[0] != size[0]:
+        raise RuntimeError(f"affine_grid: expected theta to have batch size {size[0]}, got {theta.shape[0]}")
+    return _places_of(theta, extents, align_corners).matmul(theta.transpose(1, 2)).reshape((-1, *extents, rank))
+
+
+def _places_of(theta: Tensor, extents: tuple[int, ...], align_corners: bool) -> Tensor:
+    """Return the places (x, y, …, 1) of a regular grid, (points, rank + 1), in the type of `theta`."""
+    rank = len(extents)
+    places = np.ones((*extents, rank + 1))
+    for axis, extent in enumerate(extents):
+        along = np.linspace(-1, 1, extent) if extent > 1 else np.zeros(1)
+        if not align_corners:
+            along = along * ((extent - 1) / extent)
+        places[..., rank - 1 - axis] = along.reshape((-1,) + (1,) * (rank - 1 - axis))
+    return theta._like_array(places.reshape(-1, rank + 1))
