@@ -14,6 +14,12 @@ Extents = Sequence[int]
 PAD_MODES = {"constant": 0, "reflect": 1, "replicate": 2, "circular": 3}
 """How kernels name what a border is made of."""
 
+GRID_MODES = {"bilinear": 0, "nearest": 1, "bicubic": 2}
+"""How kernels name the interpolation at the places of a grid."""
+
+GRID_PADDING_MODES = {"zeros": 0, "border": 1, "reflection": 2}
+"""How kernels name what lies outside of an input that is sampled on a grid."""
+
 
 def require_positive(operation: str, argument: str, extents: Extents) -> None:
     """Refuse an extent below one."""

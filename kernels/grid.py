@@ -5,12 +5,11 @@ to that of the last one. Positions are in elements, the first at 0.
 """
 
 from nbtorch.kernels.elementary import number
+from nbtorch.kernels.geometry import GRID_MODES, GRID_PADDING_MODES
 from nbtorch.kernels.jit import njit
 
-MODES = {"bilinear": 0, "nearest": 1, "bicubic": 2}
-PADDING_MODES = {"zeros": 0, "border": 1, "reflection": 2}
-LINEAR, NEAREST, CUBIC = MODES.values()
-ZEROS, BORDER, REFLECTION = PADDING_MODES.values()
+LINEAR, NEAREST, CUBIC = GRID_MODES.values()
+ZEROS, BORDER, REFLECTION = GRID_PADDING_MODES.values()
 
 
 @njit

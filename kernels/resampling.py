@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from nbtorch.kernels.grid import cubic_weights
 
 
 class Table(NamedTuple):
@@ -194,6 +193,8 @@ def _linear(extent: int, size: int, step: np.floating, align_corners: bool) -> T
 
 
 def _cubic(extent: int, size: int, step: np.floating, align_corners: bool) -> Table:
+    from nbtorch.kernels.grid import cubic_weights  # which imports Numba
+
     real = type(step)
     places = _places(size, step, align_corners)
     floor = np.minimum(np.floor(places).astype(np.int64), extent - 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nbtorch.kernels import grid as places
+from nbtorch.kernels import geometry
 from nbtorch.kernels.resampling import Method
 
 from .. import dtypes
@@ -267,9 +267,9 @@ def grid_sample(
     >>> F.grid_sample(image, grid, align_corners=False)
     tensor([[[[1.5000]]]])
     """
-    if mode not in places.MODES:
+    if mode not in geometry.GRID_MODES:
         raise ValueError(f"grid_sample: expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: {mode!r}")
-    if padding_mode not in places.PADDING_MODES:
+    if padding_mode not in geometry.GRID_PADDING_MODES:
         raise ValueError(
             f"grid_sample: expected padding_mode to be 'zeros', 'border', or 'reflection', but got: {padding_mode!r}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nbtorch.kernels import grid as places
+from nbtorch.kernels import geometry
 
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
@@ -20,7 +20,7 @@ class _Sampling(Node):
     """What sampling and its gradient share: the options, and arrays as kernels take them."""
 
     def __init__(self, mode: str, padding_mode: str, align_corners: bool) -> None:
-        self.options = places.MODES[mode], places.PADDING_MODES[padding_mode], align_corners
+        self.options = geometry.GRID_MODES[mode], geometry.GRID_PADDING_MODES[padding_mode], align_corners
 
     def grid_array(self, grid: Any) -> Any:
         """Return (N, *, rank) as the (N, oD, oH, oW, rank) that kernels take."""
@@ -121,6 +121,8 @@ def _axis(
     place: Tensor, extent: int, mode: int, padding_mode: int, align_corners: bool, rank: int
 ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Return the taps along an axis: number, whether it exists (0 or 1), weight, change of the weight by the place."""
+    from nbtorch.kernels import grid as places  # which imports Numba
+
     step = places.slope(extent, align_corners, 1.0)
     at = (place + 1) * step - (0 if align_corners else 0.5)
     if mode == places.CUBIC:
@@ -128,14 +130,13 @@ def _axis(
         t = at - low
         weights = _plain(places.cubic_weights)(t, -0.75)
         slopes = [slope * step for slope in _plain(places.cubic_slopes)(t, -0.75)]
-        numbers = [_each(_cubic_tap, low + (k - 1), extent, padding_mode, align_corners) for k in range(4)]
+        numbers = [_each(places.cubic_tap, low + (k - 1), extent, padding_mode, align_corners) for k in range(4)]
     else:
         otherwise = 0 if rank == 2 else extent - 1
-        inside = _each(_place_inside, at.detach(), extent, padding_mode, align_corners, otherwise)
+        inside, factor = _each(places.padded, at.detach(), extent, padding_mode, align_corners, otherwise)
         if mode == places.NEAREST:
             numbers, weights, slopes = [inside.round()], [at * 0 + 1], [at * 0]
         else:
-            factor = _each(_slope_inside, at.detach(), extent, padding_mode, align_corners, otherwise)
             low = inside.floor()
             t = inside - low + factor * (at - at.detach())
             numbers, weights = [low, low + 1], (1 - t, t)
@@ -152,22 +153,12 @@ def _plain(function: Any) -> Any:
     return getattr(function, "py_func", function)
 
 
-def _each(function: Any, at: Tensor, *arguments: Any) -> Tensor:
-    """Return a scalar function of every element."""
-    values = np.vectorize(lambda x: function(x, *arguments), [np.float64])(at.cpu().double().numpy())
-    return at._like_array(values)
-
-
-def _cubic_tap(*arguments: Any) -> Any:
-    return places.cubic_tap(*arguments)
-
-
-def _place_inside(*arguments: Any) -> Any:
-    return places.padded(*arguments)[0]
-
-
-def _slope_inside(*arguments: Any) -> Any:
-    return places.padded(*arguments)[1]
+def _each(function: Any, at: Tensor, *arguments: Any) -> Any:
+    """Return a scalar function of every element, or its two results."""
+    found = [function(x, *arguments) for x in at.flatten().double().tolist()]
+    if not isinstance(found[0], tuple):
+        return at._like_array(np.array(found, np.float64).reshape(at.shape))
+    return tuple([at._like_array(np.array(part).reshape(at.shape)) for part in zip(*found, strict=True)])
 
 
 def _unit(grid: Tensor, axis: int) -> Tensor:
