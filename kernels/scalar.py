@@ -4,6 +4,7 @@ Each function is compiled into the kernel that calls it and stays callable from 
 without a device. Index arithmetic works on any integer type.
 """
 
+import numpy as np
 from nbtorch.kernels.geometry import PAD_MODES
 from nbtorch.kernels.jit import njit
 
@@ -120,3 +121,22 @@ def pad_image(mode, number, element, extent, before, padded):
         position = element - extent if number == 0 else element + extent
     position += before
     return position if 0 <= position < padded else -1
+
+
+WORD = np.uint64(0xFFFFFFFF)
+GOLDEN, FIRST_FACTOR, SECOND_FACTOR = np.uint64(0x9E3779B1), np.uint64(0x7FEB352D), np.uint64(0x846CA68B)
+FIFTEEN, SIXTEEN = np.uint64(15), np.uint64(16)
+
+
+@njit
+def mixed(first, second, number):
+    """Return 32 random bits, as uint64, for a number and the two 32-bit keys of a sequence; also of arrays.
+
+    Multiplications and shifts as in the finalisers of hash functions (the factors are those of C. Wellons' lowbias32);
+    the second key comes in half way, so that sequences whose first keys are near each other do not resemble.
+    """
+    x = ((np.uint64(number) * GOLDEN) & WORD) ^ np.uint64(first)
+    x = ((x ^ (x >> SIXTEEN)) * FIRST_FACTOR) & WORD
+    x = ((x ^ (x >> FIFTEEN)) + np.uint64(second)) & WORD
+    x = ((x ^ (x >> SIXTEEN)) * SECOND_FACTOR) & WORD
+    return x ^ (x >> FIFTEEN)

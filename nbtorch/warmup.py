@@ -178,10 +178,10 @@ def _attention(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     def sums() -> Any:
         return _zeros((1, 1, size), dtype, where)
 
-    yield kernels.attention_forward, lambda: (array(), array(), array(), None, False, 1.0, array(), sums())
+    yield kernels.attention_forward, lambda: (array(), array(), array(), None, False, 1.0, None, array(), sums())
     yield (
         kernels.attention_backward,
-        lambda: (*[array() for _ in range(5)], sums(), None, False, 1.0, *[array() for _ in range(3)]),
+        lambda: (*[array() for _ in range(5)], sums(), None, False, 1.0, None, *[array() for _ in range(3)]),
     )
 
 

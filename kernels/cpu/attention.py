@@ -20,6 +20,7 @@ from nbtorch.kernels.cpu.ranges import RangeKernel
 from nbtorch.kernels.cpu.sharing import part
 from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, transpose
 from nbtorch.kernels.jit import njit
+from nbtorch.kernels.scalar import mixed
 
 PARALLEL_PRODUCTS = 1 << 19
 """Multiplications above which attention takes longer than waking the threads."""
@@ -56,6 +57,8 @@ class Problem(NamedTuple):
     mask_head: int
     mask_query: int
     mask_key: int
+    drop_below: int
+    """Probabilities whose 32 random bits are below this are dropped."""
 
 
 class Tile(NamedTuple):
@@ -81,13 +84,15 @@ class Code(NamedTuple):
     attention: np.ndarray
 
 
-def attention_forward(q, k, v, mask, causal, scale, out, logarithm) -> None:
+def attention_forward(q, k, v, mask, causal, scale, drop, out, logarithm) -> None:
     """Write attention's result to `out`, and the logarithm of each query's sum of exponentials to (N, H, L).
 
     `mask` is None, or (N, H, L, S) with any strides of multiples of the elements: booleans (False hides a key), or
     numbers of q's type that are added to the scores. Where nothing is visible the result is 0 and the logarithm inf.
+    `drop` is None, or a bound and keys (N·H·L, 2), uint32: probabilities whose `scalar.mixed` number, from the keys of
+    the query and the index of the key, is below the bound become 0, and the others grow by 2^32 / (2^32 - bound).
     """
-    problem, visible, added = _problem(q, k, v, mask, causal)
+    problem, visible, added, keys = _problem(q, k, v, mask, causal, drop)
     simd = host_simd()
     lanes, vectors = simd.lanes(q.dtype), simd.vectors_for(simd.rows)
     width = lanes * vectors
@@ -95,12 +100,12 @@ def attention_forward(q, k, v, mask, causal, scale, out, logarithm) -> None:
     tasks = problem.batch * problem.heads * -(-problem.queries // width)
     flat = [a.reshape(-1) for a in (q, k, v, out, logarithm)]
     numbers, code = np.array((*problem, *tile)), _code(q.dtype)
-    _forward(tasks, _products(problem), numbers, *code, float(scale), *flat, visible, added)
+    _forward(tasks, _products(problem), numbers, *code, float(scale), *flat, visible, added, keys)
 
 
-def attention_backward(grad, q, k, v, out, logarithm, mask, causal, scale, grad_q, grad_k, grad_v) -> None:
+def attention_backward(grad, q, k, v, out, logarithm, mask, causal, scale, drop, grad_q, grad_k, grad_v) -> None:
     """Write the gradients of queries, keys and values, given that of the result of `attention_forward`."""
-    problem, visible, added = _problem(q, k, v, mask, causal)
+    problem, visible, added, keys_of_rows = _problem(q, k, v, mask, causal, drop)
     simd = host_simd()
     lanes, vectors = simd.lanes(q.dtype), simd.vectors_for(simd.rows)
     width = lanes * vectors
@@ -113,14 +118,16 @@ def attention_backward(grad, q, k, v, out, logarithm, mask, causal, scale, grad_
     sums = [_sums(a, chunks, lanes) for a in (grad_k, grad_v)]
     flat = [a.reshape(-1) for a in (grad, q, k, v, out, logarithm, grad_q, *sums)]
     numbers, code = np.array((*problem, *tile)), _code(q.dtype)
-    _backward(owners * chunks, 3 * _products(problem), numbers, *code, float(scale), *flat, visible, added)
+    _backward(
+        owners * chunks, 3 * _products(problem), numbers, *code, float(scale), *flat, visible, added, keys_of_rows
+    )
     for total, target in zip(sums, (grad_k, grad_v), strict=True):
         if total is not target:
             np.sum(total[..., : target.shape[-1]], 0, out=target)
 
 
-def _problem(q, k, v, mask, causal):
-    """Return the description of the problem, and the mask as a flat array of booleans and as one of numbers."""
+def _problem(q, k, v, mask, causal, drop):
+    """Return the description of the problem, the mask as a flat array of booleans and as one of numbers, and keys."""
     visible, added, kind, strides = np.empty(0, np.uint8), np.empty(0, q.dtype), NO_MASK, (0,) * 4
     if mask is not None:
         kind = BOOL_MASK if mask.dtype == bool else FLOAT_MASK
@@ -130,7 +137,8 @@ def _problem(q, k, v, mask, causal):
         else:
             added = flat
     shape = q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]
-    return Problem(*shape, int(causal), kind, *strides), visible, added
+    bound, keys = (0, np.empty((0, 2), np.uint32)) if drop is None else drop
+    return Problem(*shape, int(causal), kind, *strides, bound), visible, added, keys
 
 
 def _flat(mask):
@@ -163,8 +171,8 @@ def _code(dtype):
 def _described(numbers):
     """Return the problem and the tile, which parallel loops take as plain numbers only."""
     n = numbers
-    problem = Problem(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12])
-    return problem, Tile(n[13], n[14], n[15], n[16], n[17], n[18])
+    problem = Problem(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13])
+    return problem, Tile(n[14], n[15], n[16], n[17], n[18], n[19])
 
 
 @njit
@@ -243,6 +251,26 @@ def _add_mask(code, problem, tile, batch, head, query, rows, key, keys, visible,
 
 
 @njit
+def _deal(problem, tile, keys_of_rows, first, rows, key, keys, kept):
+    """Write what the probabilities of a tile are multiplied by: 0 for those that are dropped."""
+    width, bound = tile.queries, np.uint64(problem.drop_below)
+    left = 1 - problem.drop_below / 2**32
+    scale = kept.dtype.type(1 / left if left > 0 else 0)
+    for j in range(keys):
+        line = kept[j * width :][:width]
+        for r in range(rows):
+            bits = mixed(keys_of_rows[first + r, 0], keys_of_rows[first + r, 1], key + j)
+            line[r] = scale * (bits >= bound)
+        line[rows:] = 0
+
+
+@njit
+def _scale_by(kept, count, values):
+    for i in range(count):
+        values[i] *= kept[i]
+
+
+@njit
 def _hide_later(tile, query, key, keys, scores):
     """Hide keys from queries before them."""
     for j in range(max(0, query + 1 - key), keys):
@@ -264,7 +292,9 @@ def _tile_of(task, tiles):
     return index // 2 if index % 2 == 0 else tiles - 1 - index // 2
 
 
-def _forward_range(numbers, gemm, mover, attention, scale, q, k, v, out, logarithm, visible, added, begin, end):
+def _forward_range(
+    numbers, gemm, mover, attention, scale, q, k, v, out, logarithm, visible, added, keys_of_rows, begin, end
+):
     problem, tile = _described(numbers)
     code = Code(gemm, mover, attention)
     width = tile.queries
@@ -301,6 +331,9 @@ def _forward_range(numbers, gemm, mover, attention, scale, q, k, v, out, logarit
             if problem.causal:
                 _hide_later(tile, query, key, keys, scores)
             softmax_block(code.attention, scores, keys, top, total, factor)
+            if problem.drop_below > 0:
+                _deal(problem, tile, keys_of_rows, first, rows, key, keys, turned)
+                _scale_by(turned, keys * width, scores)
             if key > 0:
                 for i in range(problem.values):
                     line = sums[i * width :][:width]
@@ -338,6 +371,7 @@ def _backward_range(
     grad_v,
     visible,
     added,
+    keys_of_rows,
     begin,
     end,
 ):
@@ -402,7 +436,12 @@ def _backward_range(
                     *(code, tile, keys, vectors, v, v_at, values, 1),
                     *(turned_grad, 0, across, values, slopes, 0, width, 0),
                 )
+                if problem.drop_below > 0:
+                    _deal(problem, tile, keys_of_rows, first, rows, key, keys, turned)
+                    _scale_by(turned, keys * width, slopes)
                 slope_block(code.attention, scores, slopes, keys, vectors, shift, mean)
+                if problem.drop_below > 0:
+                    _scale_by(turned, keys * width, scores)
                 _multiply(
                     *(code, tile, keys, v_vectors, scores, 0, width, 1),
                     *(rows_of_grad, 0, v_down, width, grad_v, (place + key) * v_pitch, v_pitch, 1),

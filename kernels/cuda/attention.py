@@ -11,6 +11,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from nbtorch.kernels import scalar
 from nbtorch.kernels.cuda import target
 from nbtorch.kernels.cuda.target import cuda, device, int64
 
@@ -24,6 +25,9 @@ PITCH = TILE + 1
 """From one row of a tile to the next: odd, so that neighbouring rows lie in different banks."""
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = range(3)
+
+
+mixed = target.scalar(scalar.mixed)
 
 
 class Problem(NamedTuple):
@@ -42,26 +46,30 @@ class Problem(NamedTuple):
     mask_head: int
     mask_query: int
     mask_key: int
+    dropped: int
+    """Whether probabilities are dropped."""
 
 
-def attention_forward(q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float, out: Any, logarithm: Any) -> None:
+def attention_forward(
+    q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float, drop: Any, out: Any, logarithm: Any
+) -> None:
     """Write attention's result to `out`, and the logarithm of each query's sum of exponentials to (N, H, L)."""
-    problem, visible, added = _problem(q, k, v, mask, causal)
+    problem, visible, added = _problem(q, k, v, mask, causal, drop)
     blocks = problem.batch * problem.heads * -(-problem.queries // TILE)
-    arguments = problem, _scalar(q, scale), q, k, v, visible, added, out, logarithm
+    arguments = problem, _scalar(q, scale), *_dropping(q, drop), q, k, v, visible, added, out, logarithm
     forward(np.dtype(q.dtype))(blocks, *arguments)
 
 
 def attention_backward(
     grad: Any, q: Any, k: Any, v: Any, out: Any, logarithm: Any, mask: Any, causal: bool, scale: float,
-    grad_q: Any, grad_k: Any, grad_v: Any,
+    drop: Any, grad_q: Any, grad_k: Any, grad_v: Any,
 ) -> None:  # fmt: skip
     """Write the gradients of queries, keys and values, given that of the result of `attention_forward`."""
-    problem, visible, added = _problem(q, k, v, mask, causal)
+    problem, visible, added = _problem(q, k, v, mask, causal, drop)
     dtype, rows = np.dtype(q.dtype), logarithm.size
     mean = target.empty(q, rows)
     means(dtype)(target.blocks_for(rows, target.THREADS), grad, out, mean, rows, problem.values)
-    common = problem, _scalar(q, scale), q, k, v, visible, added, grad, logarithm, mean
+    common = problem, _scalar(q, scale), *_dropping(q, drop), q, k, v, visible, added, grad, logarithm, mean
     blocks = problem.batch * problem.heads * -(-problem.queries // TILE)
     query_gradient(dtype)(blocks, *common, grad_q)
     blocks = problem.batch * problem.groups * -(-problem.keys // TILE)
@@ -72,7 +80,15 @@ def _scalar(like: Any, value: float) -> Any:
     return np.dtype(like.dtype).type(value)
 
 
-def _problem(q: Any, k: Any, v: Any, mask: Any, causal: bool) -> tuple[Problem, Any, Any]:
+def _dropping(q: Any, drop: Any) -> tuple[int, Any, Any]:
+    """Return below which bits probabilities are dropped, how the others grow, and the keys of queries."""
+    if drop is None:
+        return 0, _scalar(q, 1), target.empty(q, 1, np.uint32)
+    bound, keys = drop
+    return bound, _scalar(q, 0 if bound >> 32 else 1 / (1 - bound / 2**32)), keys
+
+
+def _problem(q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any) -> tuple[Problem, Any, Any]:
     """Return the description of the problem, and the mask as an array of booleans and as one of numbers."""
     visible, added, kind, strides = target.empty(q, 1, np.uint8), target.empty(q, 1), NO_MASK, (0,) * 4
     if mask is not None:
@@ -86,7 +102,7 @@ def _problem(q: Any, k: Any, v: Any, mask: Any, causal: bool) -> tuple[Problem, 
         else:
             kind, added = FLOAT_MASK, small
     shape = q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]
-    return Problem(*shape, int(causal), kind, *strides), visible, added
+    return Problem(*shape, int(causal), kind, *strides, int(drop is not None)), visible, added
 
 
 @device
@@ -181,8 +197,20 @@ def larger(a, b):
     return a if a > b else b
 
 
+@device
+def kept(problem, bound, growth, keys, head, query, key):
+    """Return what a probability is multiplied by: 0 where it is dropped."""
+    if problem.dropped == 0:
+        return growth
+    if query >= problem.queries:
+        return growth - growth
+    row = 2 * (int64(head) * problem.queries + query)
+    return growth if mixed(keys[row], keys[row + 1], key) >= bound else growth - growth
+
+
 def _parameters(dtype: np.dtype, *rest: Any) -> tuple[Any, ...]:
-    return (Problem, dtype.name, dtype, dtype, dtype, np.dtype(np.uint8), dtype, *rest)
+    numbers = "uint64", dtype.name, np.dtype(np.uint32)
+    return (Problem, dtype.name, *numbers, dtype, dtype, dtype, np.dtype(np.uint8), dtype, *rest)
 
 
 @functools.cache
@@ -190,7 +218,7 @@ def forward(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds the results of a tile of queries."""
     name, real = dtype.name, dtype.type
 
-    def kernel(problem, scale, q, k, v, visible, added, out, logarithm):
+    def kernel(problem, scale, bound, growth, keys_of_rows, q, k, v, visible, added, out, logarithm):
         left = cuda.shared.array(TILE * PITCH, name)
         right = cuda.shared.array(TILE * PITCH, name)
         scores = cuda.shared.array(TILE * PITCH, name)
@@ -224,10 +252,16 @@ def forward(dtype: np.dtype) -> target.Kernel:
                 new = larger(tops[row * LANES + i], new)
             shift = real(0) if new == lowest else new
             s0, s1, s2, s3 = math.exp(s0 - shift), math.exp(s1 - shift), math.exp(s2 - shift), math.exp(s3 - shift)
-            scores[row * PITCH + lane] = s0
-            scores[row * PITCH + lane + LANES] = s1
-            scores[row * PITCH + lane + 2 * LANES] = s2
-            scores[row * PITCH + lane + 3 * LANES] = s3
+            scores[row * PITCH + lane] = s0 * kept(problem, bound, growth, keys_of_rows, head, query, key + lane)
+            scores[row * PITCH + lane + LANES] = s1 * kept(
+                problem, bound, growth, keys_of_rows, head, query, key + lane + LANES
+            )
+            scores[row * PITCH + lane + 2 * LANES] = s2 * kept(
+                problem, bound, growth, keys_of_rows, head, query, key + lane + 2 * LANES
+            )
+            scores[row * PITCH + lane + 3 * LANES] = s3 * kept(
+                problem, bound, growth, keys_of_rows, head, query, key + lane + 3 * LANES
+            )
             sums[thread] = (s0 + s1) + (s2 + s3)
             cuda.syncthreads()
             factor = math.exp(top - shift)
@@ -274,7 +308,7 @@ def query_gradient(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds the gradients of a tile of queries."""
     name, real = dtype.name, dtype.type
 
-    def kernel(problem, scale, q, k, v, visible, added, grad, logarithm, mean, grad_q):
+    def kernel(problem, scale, bound, growth, keys_of_rows, q, k, v, visible, added, grad, logarithm, mean, grad_q):
         left = cuda.shared.array(TILE * PITCH, name)
         right = cuda.shared.array(TILE * PITCH, name)
         slopes = cuda.shared.array(TILE * PITCH, name)
@@ -302,9 +336,13 @@ def query_gradient(dtype: np.dtype) -> target.Kernel:
             s1 = masked(problem, s1 * scale, head, query, key + lane + LANES, visible, added, lowest)
             s2 = masked(problem, s2 * scale, head, query, key + lane + 2 * LANES, visible, added, lowest)
             s3 = masked(problem, s3 * scale, head, query, key + lane + 3 * LANES, visible, added, lowest)
+            g0 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane)
             slopes[row * PITCH + lane] = math.exp(s0 - shift) * (g0 - middle)
+            g1 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane + LANES)
             slopes[row * PITCH + lane + LANES] = math.exp(s1 - shift) * (g1 - middle)
+            g2 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane + 2 * LANES)
             slopes[row * PITCH + lane + 2 * LANES] = math.exp(s2 - shift) * (g2 - middle)
+            g3 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane + 3 * LANES)
             slopes[row * PITCH + lane + 3 * LANES] = math.exp(s3 - shift) * (g3 - middle)
             add_products(
                 *(slopes, k, place * problem.features, keys, problem.features, right, real(1), scale),
@@ -320,7 +358,9 @@ def key_gradient(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds the gradients of a tile of keys and of their values."""
     name, real = dtype.name, dtype.type
 
-    def kernel(problem, scale, q, k, v, visible, added, grad, logarithm, mean, grad_k, grad_v):
+    def kernel(
+        problem, scale, bound, growth, keys_of_rows, q, k, v, visible, added, grad, logarithm, mean, grad_k, grad_v
+    ):
         left = cuda.shared.array(TILE * PITCH, name)
         right = cuda.shared.array(TILE * PITCH, name)
         weights = cuda.shared.array(TILE * PITCH, name)
@@ -359,14 +399,18 @@ def key_gradient(dtype: np.dtype) -> target.Kernel:
                 s3 = masked(problem, s3 * scale, head, query + lane + 3 * LANES, key, visible, added, lowest)
                 s0, s1 = math.exp(s0 - shifts[lane]), math.exp(s1 - shifts[lane + LANES])
                 s2, s3 = math.exp(s2 - shifts[lane + 2 * LANES]), math.exp(s3 - shifts[lane + 3 * LANES])
-                weights[row * PITCH + lane] = s0
-                weights[row * PITCH + lane + LANES] = s1
-                weights[row * PITCH + lane + 2 * LANES] = s2
-                weights[row * PITCH + lane + 3 * LANES] = s3
-                slopes[row * PITCH + lane] = s0 * (g0 - middles[lane])
-                slopes[row * PITCH + lane + LANES] = s1 * (g1 - middles[lane + LANES])
-                slopes[row * PITCH + lane + 2 * LANES] = s2 * (g2 - middles[lane + 2 * LANES])
-                slopes[row * PITCH + lane + 3 * LANES] = s3 * (g3 - middles[lane + 3 * LANES])
+                share = kept(problem, bound, growth, keys_of_rows, head, query + lane, key)
+                weights[row * PITCH + lane] = s0 * share
+                slopes[row * PITCH + lane] = s0 * (g0 * share - middles[lane])
+                share = kept(problem, bound, growth, keys_of_rows, head, query + lane + LANES, key)
+                weights[row * PITCH + lane + LANES] = s1 * share
+                slopes[row * PITCH + lane + LANES] = s1 * (g1 * share - middles[lane + LANES])
+                share = kept(problem, bound, growth, keys_of_rows, head, query + lane + 2 * LANES, key)
+                weights[row * PITCH + lane + 2 * LANES] = s2 * share
+                slopes[row * PITCH + lane + 2 * LANES] = s2 * (g2 * share - middles[lane + 2 * LANES])
+                share = kept(problem, bound, growth, keys_of_rows, head, query + lane + 3 * LANES, key)
+                weights[row * PITCH + lane + 3 * LANES] = s3 * share
+                slopes[row * PITCH + lane + 3 * LANES] = s3 * (g3 * share - middles[lane + 3 * LANES])
                 add_products(
                     *(weights, grad, place * problem.values, count, problem.values, right, real(1), real(1)),
                     *(grad_v, start * problem.values, rows),

@@ -8,11 +8,12 @@ from typing import Any
 
 from .. import dtypes
 from ..creation import zeros
-from ..ops.attention import Attention, JoinHeads, SplitHeads, composed
+from ..ops.attention import Attention, Dropout, JoinHeads, SplitHeads, composed
 from ..ops.loss import Softmax
 from ..ops.matmul import linear
 from ..ops.operands import broadcast_shape, require_tensor, to_dtype
 from ..ops.shape import cat
+from ..random import numpy_generator
 from ..tensor import Tensor
 from .attention import SDPBackend, allowed
 from .padding import pad
@@ -31,8 +32,8 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """Return softmax(scale·query key^T + mask) value.
 
-    A blocked kernel computes it and its gradients without holding the L × S probabilities; dropout, and a mask that
-    requires a gradient, take the plain way.
+    A blocked kernel computes it and its gradients without holding the L × S probabilities; only a mask that requires a
+    gradient takes the plain way.
 
     Args:
         query: (N, ..., H, L, E), with any leading dimensions, which broadcast against those of the others.
@@ -70,20 +71,21 @@ def scaled_dot_product_attention(
     factor = 1 / math.sqrt(q._array.shape[3]) if scale is None and q._array.shape[3] else float(scale or 0.0)
     if mask is not None:
         mask = _four(mask)
-    if _needs_probabilities(dropout_p, mask):
-        result = composed(q, k, v, mask, is_causal, factor, _drop(dropout_p))
+    drop = Dropout(dropout_p, int(numpy_generator(None).integers(2**63))) if dropout_p > 0 else None
+    if _needs_probabilities(mask):
+        result = composed(q, k, v, mask, is_causal, factor, drop)
     elif mask is None:
-        result = Attention(is_causal, factor)(q, k, v)
+        result = Attention(is_causal, factor, drop)(q, k, v)
     else:
         mask = mask if mask.dtype is dtypes.bool else to_dtype(mask, _computed_type(q))
-        result = Attention(is_causal, factor)(q, k, v, mask)
+        result = Attention(is_causal, factor, drop)(q, k, v, mask)
     return result if query.ndim == 4 == len(batch) + heads else result.reshape(*wanted[:-1], value._array.shape[-1])
 
 
-def _needs_probabilities(dropout_p: float, mask: Tensor | None) -> bool:
+def _needs_probabilities(mask: Tensor | None) -> bool:
     """Say whether the kernel cannot serve, or must not."""
     ways = allowed.get()
-    plain = SDPBackend.FLASH_ATTENTION not in ways or dropout_p > 0 or (mask is not None and mask.requires_grad)
+    plain = SDPBackend.FLASH_ATTENTION not in ways or (mask is not None and mask.requires_grad)
     if plain and SDPBackend.MATH not in ways:
         raise RuntimeError(
             "No viable backend for scaled_dot_product_attention was found. This is likely due to turning off both the"
@@ -94,12 +96,6 @@ def _needs_probabilities(dropout_p: float, mask: Tensor | None) -> bool:
 
 def _computed_type(q: Tensor) -> dtypes.dtype:
     return dtypes.float32 if q.itemsize == 2 else q.dtype
-
-
-def _drop(p: float) -> Any:
-    from .functional import dropout
-
-    return None if p == 0 else lambda weights: dropout(weights, p)
 
 
 def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
@@ -488,6 +484,7 @@ class Heads:
         """Return the result of attention, and the probabilities."""
         scores = (q * math.sqrt(1 / max(q._array.shape[3], 1))) @ k.mT
         weights = Softmax(3)(scores if mask is None else scores + mask)
-        drop = _drop(self.dropout)
-        kept = weights if drop is None else drop(weights)
+        kept = weights
+        if self.dropout > 0:
+            kept = weights * Dropout(self.dropout, int(numpy_generator(None).integers(2**63))).kept(weights)
         return kept @ v, kept.mean(1) if self.average else kept

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+
+from nbtorch.kernels.scalar import mixed
 
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import device as Device
 from ..tensor import Tensor
 from .loss import Softmax
 from .operands import to_dtype
+
+
+class Dropout:
+    """Which probabilities are dropped: a function of a seed and of their places, so that no mask is kept."""
+
+    def __init__(self, p: float, seed: int) -> None:
+        self.bound, self.seed = round(p * 2**32), seed
+
+    def bound_and_keys(self, shape: tuple[int, ...], where: Device) -> tuple[int, Any]:
+        """Return below which of 2^32 random numbers one is dropped, and two keys for every query of (N, H, L, …)."""
+        xp = array_module(where)
+        x = xp.arange(math.prod(shape[:3]), dtype=np.uint64) + np.uint64(self.seed)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # the finaliser of Steele's SplitMix64
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return self.bound, (x ^ (x >> np.uint64(31))).view(np.uint32).reshape(-1, 2)
+
+    def kept(self, weights: Tensor) -> Tensor:
+        """Return what probabilities (N, H, L, S) are multiplied by: 0 for those that are dropped."""
+        shape, where = weights._array.shape, weights._device
+        bound, keys = self.bound_and_keys(shape, where)
+        columns = array_module(where).arange(shape[3], dtype=np.uint64)
+        bits = getattr(mixed, "py_func", mixed)(keys[:, :1], keys[:, 1:], columns)
+        growth = 0 if bound >> 32 else 1 / (1 - bound / 2**32)
+        return weights._wrap_like(((bits >= bound) * growth).reshape(shape).astype(weights._array.dtype))
 
 
 class Attention(Node):
@@ -27,8 +55,8 @@ class Attention(Node):
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, causal: bool, scale: float) -> None:
-        self.causal, self.scale = causal, scale
+    def __init__(self, causal: bool, scale: float, drop: Dropout | None = None) -> None:
+        self.causal, self.scale, self.drop = causal, scale, drop
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         self.saves_inputs = tuple(range(len(inputs)))
@@ -42,26 +70,30 @@ class Attention(Node):
             out[...] = 0
         elif out.size:
             kernels_for(self.where, "attention").attention_forward(
-                q, k, v, mask, self.causal, self.scale, out, self.logarithm
+                *(q, k, v, mask, self.causal, self.scale, self._dropping(q)), out, self.logarithm
             )
         return out
+
+    def _dropping(self, q: Any) -> Any:
+        return None if self.drop is None else self.drop.bound_and_keys(q.shape, self.where)
 
     def backward(self, grad: Tensor) -> Any:
         q, k, v, *masks, out = self.saved_tensors
         if state.enabled:
             shown = masks[0] if masks else None
-            return (*recorded_gradients(grad, q, k, v, shown, self.causal, self.scale), *[None] * len(masks))
+            grads = recorded_gradients(grad, q, k, v, shown, self.causal, self.scale, self.drop)
+            return (*grads, *[None] * len(masks))
         arrays = [contiguous(t._array, self.where) for t in (grad, q, k, v, out)]
         mask = masks[0]._array if masks else None
-        grads = [allocate(array.shape, array.dtype, self.where) for array in arrays[1:4]]
+        results = [allocate(array.shape, array.dtype, self.where) for array in arrays[1:4]]
         if arrays[4].size and arrays[2].size + arrays[3].size:
             kernels_for(self.where, "attention").attention_backward(
-                *arrays, self.logarithm, mask, self.causal, self.scale, *grads
+                *(*arrays, self.logarithm, mask, self.causal, self.scale, self._dropping(q._array)), *results
             )
         else:
-            for array in grads:
+            for array in results:
                 array[...] = 0
-        return (*[q._wrap_like(array) for array in grads], *[None] * len(masks))
+        return (*[q._wrap_like(array) for array in results], *[None] * len(masks))
 
 
 def probabilities(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
@@ -89,23 +121,33 @@ def composed(
     mask: Tensor | None,
     causal: bool,
     scale: float,
-    drop: Callable[[Tensor], Tensor] | None = None,
+    drop: Dropout | None = None,
 ) -> Tensor:
-    """Return attention with the matrix of probabilities in memory, which `drop` may thin out."""
+    """Return attention with the matrix of probabilities in memory."""
     k, v = (_for_every_head(t, q) for t in (k, v))
     weights = probabilities(q, k, mask, causal, scale)
-    return (weights if drop is None else drop(weights)) @ v
+    return (weights if drop is None else weights * drop.kept(weights)) @ v
 
 
 def recorded_gradients(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    drop: Dropout | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients by operations that are recorded."""
     keys, values = (_for_every_head(t, q) for t in (k, v))
     weights = probabilities(q, keys, mask, causal, scale)
-    slopes = grad @ values.mT
+    slopes, used = grad @ values.mT, weights
+    if drop is not None:
+        kept = drop.kept(weights)
+        slopes, used = slopes * kept, weights * kept
     slopes = weights * (slopes - (slopes * weights).sum(-1, True)) * scale
-    return slopes @ keys, _per_group(slopes.mT @ q, k), _per_group(weights.mT @ grad, v)
+    return slopes @ keys, _per_group(slopes.mT @ q, k), _per_group(used.mT @ grad, v)
 
 
 def _for_every_head(t: Tensor, q: Tensor) -> Tensor:

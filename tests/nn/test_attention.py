@@ -14,6 +14,7 @@ import nbtorch
 import nbtorch.nn.functional as F
 from nbtorch import nn
 from nbtorch.autograd import gradcheck, gradgradcheck
+from nbtorch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..against_torch import assert_same
 
@@ -177,6 +178,55 @@ def test_dropout():
     assert result.std() > 0.01
     assert abs(result.mean().item() - 1) < 0.1
     assert F.scaled_dot_product_attention(q, k, v, dropout_p=1.0).abs().sum() == 0
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_dropout_drops_the_same_in_the_kernel_and_in_memory(causal):
+    q, k, v = (values(nbtorch, 2, h, n, 8, seed=n).requires_grad_() for h, n in ((4, 70), (2, 300), (2, 300)))
+    results = []
+    for way in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+        nbtorch.manual_seed(0)
+        with sdpa_kernel(way):
+            result = F.scaled_dot_product_attention(q, k, v, dropout_p=0.3, is_causal=causal, enable_gqa=True)
+        results.append([result, *nbtorch.autograd.grad((result * result).sum(), (q, k, v))])
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), plain.detach().numpy(), rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_of_both_orders_with_dropout():
+    inputs = [values(nbtorch, 1, 2, n, 3, seed=n).requires_grad_() for n in (4, 5, 5)]
+
+    def attention(q, k, v):
+        nbtorch.manual_seed(1)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=0.4)
+
+    assert gradcheck(attention, inputs)
+    assert gradgradcheck(attention, inputs)
+
+
+def test_what_is_dropped_looks_random():
+    nbtorch.manual_seed(0)
+    weights = nbtorch.eye(500).reshape(1, 1, 500, 500)
+    zeros = nbtorch.zeros(1, 4, 500, 8)
+    kept = (F.scaled_dot_product_attention(zeros, zeros, weights.expand(1, 4, 500, 500), dropout_p=0.3) > 0).numpy()
+    assert abs(kept.mean() - 0.7) < 0.002  # a million draws
+    for a, b in ((kept[:, :, 1:], kept[:, :, :-1]), (kept[..., 1:], kept[..., :-1]), (kept[:, 1:], kept[:, :-1])):
+        assert abs(np.corrcoef(a.reshape(-1), b.reshape(-1))[0, 1]) < 0.005
+
+
+def test_ways_that_are_not_allowed():
+    def program(library):
+        attention = library.nn.attention
+        x = values(library, 1, 1, 3, 4)
+        backends = attention.SDPBackend
+        with attention.sdpa_kernel([backends.MATH, backends.FLASH_ATTENTION], set_priority=True):
+            library.nn.functional.scaled_dot_product_attention(x, x, x)
+        with attention.sdpa_kernel(backends.CUDNN_ATTENTION):
+            return library.nn.functional.scaled_dot_product_attention(x, x, x)
+
+    assert_same(program)
+    assert_same(lambda library: library.nn.attention.sdpa_kernel("math").__enter__())
+    assert_same(lambda library: (repr(library.nn.attention.SDPBackend.MATH), int(library.nn.attention.SDPBackend.MATH)))
 
 
 def test_a_mask_that_changed_is_noticed():
