@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from nbtorch.kernels.cpu.attention_simd import attention_blocks, slope_block, softmax_block
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.sharing import part
-from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, transpose
+from nbtorch.kernels.cpu.simd import gemm_blocks, host_simd, movers, transpose
+from nbtorch.kernels.cpu.strip_gemm import multiply
 from nbtorch.kernels.jit import njit
 from nbtorch.kernels.scalar import mixed
 
@@ -64,9 +64,9 @@ class Problem(NamedTuple):
 class Tile(NamedTuple):
     """How tiles are cut."""
 
-    rows: int
+    block_rows: int
     """The most rows of a GEMM block."""
-    vectors: int
+    block_vectors: int
     """Vectors of a GEMM block of so many rows."""
     lanes: int
     queries: int
@@ -185,24 +185,6 @@ def _steps(count, pitch):
 
 
 @njit
-def _multiply(
-    code, tile, rows, vectors, a, a_at, row_pitch, term_pitch, x, x_at, offsets, terms, out, out_at, out_pitch, adding
-):
-    """Write (or add) the products of rows of `a` with vectors of `x`: see `simd.define_gemm_block`."""
-    panels = -(-rows // tile.rows)
-    for panel in range(panels):
-        row, count = part(panel, rows, panels)
-        for vector in range(0, vectors, tile.vectors):
-            column, width = vector * tile.lanes, min(tile.vectors, vectors - vector)
-            gemm_block(
-                code.gemm[count - 1, width - 1],
-                *(a, a_at + row * row_pitch, row_pitch, term_pitch),
-                *(x, x_at + column, offsets, terms),
-                *(out, out_at + row * out_pitch + column, out_pitch, adding),
-            )
-
-
-@njit
 def _take_rows(source, start, length, rows, scale, target, pitch):
     """Copy rows times a scale, with zeros behind them and below them."""
     for r in range(target.size // pitch):
@@ -318,8 +300,8 @@ def _forward_range(
         end_of_keys = _visible_keys(problem, query, rows)
         for key in range(0, end_of_keys, tile.keys):
             keys = min(tile.keys, end_of_keys - key)
-            _multiply(
-                *(code, tile, keys, tile.vectors),
+            multiply(
+                *(code.gemm, tile, keys, tile.block_vectors),
                 *(k, (group * problem.keys + key) * problem.features, problem.features, 1),
                 *(turned_q, 0, offsets, problem.features, scores, 0, width, 0),
             )
@@ -339,8 +321,8 @@ def _forward_range(
                     line = sums[i * width :][:width]
                     for r in range(width):
                         line[r] *= factor[r]
-            _multiply(
-                *(code, tile, problem.values, tile.vectors),
+            multiply(
+                *(code.gemm, tile, problem.values, tile.block_vectors),
                 *(v, (group * problem.keys + key) * problem.values, 1, problem.values),
                 *(scores, 0, offsets, keys, sums, 0, width, key),
             )
@@ -421,8 +403,8 @@ def _backward_range(
             for key in range(0, end_of_keys, tile.keys):
                 keys = min(tile.keys, end_of_keys - key)
                 k_at, v_at = (owner * problem.keys + key) * features, (owner * problem.keys + key) * values
-                _multiply(
-                    *(code, tile, keys, vectors, k, k_at, features, 1),
+                multiply(
+                    *(code.gemm, tile, keys, vectors, k, k_at, features, 1),
                     *(turned_q, 0, across, features, scores, 0, width, 0),
                 )
                 if problem.mask != NO_MASK:
@@ -432,8 +414,8 @@ def _backward_range(
                     )
                 if problem.causal:
                     _hide_later(tile, query, key, keys, scores)
-                _multiply(
-                    *(code, tile, keys, vectors, v, v_at, values, 1),
+                multiply(
+                    *(code.gemm, tile, keys, vectors, v, v_at, values, 1),
                     *(turned_grad, 0, across, values, slopes, 0, width, 0),
                 )
                 if problem.drop_below > 0:
@@ -442,16 +424,16 @@ def _backward_range(
                 slope_block(code.attention, scores, slopes, keys, vectors, shift, mean)
                 if problem.drop_below > 0:
                     _scale_by(turned, keys * width, scores)
-                _multiply(
-                    *(code, tile, keys, v_vectors, scores, 0, width, 1),
+                multiply(
+                    *(code.gemm, tile, keys, v_vectors, scores, 0, width, 1),
                     *(rows_of_grad, 0, v_down, width, grad_v, (place + key) * v_pitch, v_pitch, 1),
                 )
-                _multiply(
-                    *(code, tile, keys, k_vectors, slopes, 0, width, 1),
+                multiply(
+                    *(code.gemm, tile, keys, k_vectors, slopes, 0, width, 1),
                     *(rows_of_q, 0, k_down, width, grad_k, (place + key) * k_pitch, k_pitch, 1),
                 )
-                _multiply(
-                    *(code, tile, features, vectors, k, k_at, 1, features),
+                multiply(
+                    *(code.gemm, tile, features, vectors, k, k_at, 1, features),
                     *(slopes, 0, across, keys, sums, 0, width, key),
                 )
             transpose(code.mover, results, 0, features, sums, 0, width, features, width)

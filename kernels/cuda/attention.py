@@ -22,6 +22,7 @@ LANES = 2 if target.SIMULATOR else 8
 TILE = SHARE * LANES
 THREADS = TILE * LANES
 PITCH = TILE + 1
+AREA = TILE * PITCH
 """From one row of a tile to the next: odd, so that neighbouring rows lie in different banks."""
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = range(3)
@@ -213,17 +214,22 @@ def _parameters(dtype: np.dtype, *rest: Any) -> tuple[Any, ...]:
     return (Problem, dtype.name, *numbers, dtype, dtype, dtype, np.dtype(np.uint8), dtype, *rest)
 
 
+def _blocks(dtype: np.dtype) -> int:
+    """Return how many blocks share a multiprocessor: more would leave a thread too few registers."""
+    return 8 // dtype.itemsize
+
+
 @functools.cache
 def forward(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds the results of a tile of queries."""
-    name, real = dtype.name, dtype.type
+    real = dtype.type
 
     def kernel(problem, scale, bound, growth, keys_of_rows, q, k, v, visible, added, out, logarithm):
-        left = cuda.shared.array(TILE * PITCH, name)
-        right = cuda.shared.array(TILE * PITCH, name)
-        scores = cuda.shared.array(TILE * PITCH, name)
-        tops = cuda.shared.array(THREADS, name)
-        sums = cuda.shared.array(THREADS, name)
+        left = cuda.shared.array(AREA, dtype)
+        right = cuda.shared.array(AREA, dtype)
+        scores = cuda.shared.array(AREA, dtype)
+        tops = cuda.shared.array(THREADS, dtype)
+        sums = cuda.shared.array(THREADS, dtype)
         thread = cuda.threadIdx.x
         row, lane = thread // LANES, thread % LANES
         tiles = (problem.queries + TILE - 1) // TILE
@@ -284,7 +290,7 @@ def forward(dtype: np.dtype) -> target.Kernel:
             if lane == 0:
                 logarithm[start + row] = real(math.inf) if total == real(0) else top + math.log(total)
 
-    return target.Kernel(kernel, _parameters(dtype, dtype, dtype), THREADS)
+    return target.Kernel(kernel, _parameters(dtype, dtype, dtype), THREADS, _blocks(dtype))
 
 
 @functools.cache
@@ -306,12 +312,12 @@ def means(dtype: np.dtype) -> target.Kernel:
 @functools.cache
 def query_gradient(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds the gradients of a tile of queries."""
-    name, real = dtype.name, dtype.type
+    real = dtype.type
 
     def kernel(problem, scale, bound, growth, keys_of_rows, q, k, v, visible, added, grad, logarithm, mean, grad_q):
-        left = cuda.shared.array(TILE * PITCH, name)
-        right = cuda.shared.array(TILE * PITCH, name)
-        slopes = cuda.shared.array(TILE * PITCH, name)
+        left = cuda.shared.array(AREA, dtype)
+        right = cuda.shared.array(AREA, dtype)
+        slopes = cuda.shared.array(AREA, dtype)
         row, lane = cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
         tiles = (problem.queries + TILE - 1) // TILE
         head, first = cuda.blockIdx.x // tiles, cuda.blockIdx.x % tiles * TILE
@@ -350,23 +356,23 @@ def query_gradient(dtype: np.dtype) -> target.Kernel:
             )
             key += TILE
 
-    return target.Kernel(kernel, _parameters(dtype, dtype, dtype, dtype, dtype), THREADS)
+    return target.Kernel(kernel, _parameters(dtype, dtype, dtype, dtype, dtype), THREADS, _blocks(dtype))
 
 
 @functools.cache
 def key_gradient(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds the gradients of a tile of keys and of their values."""
-    name, real = dtype.name, dtype.type
+    real = dtype.type
 
     def kernel(
         problem, scale, bound, growth, keys_of_rows, q, k, v, visible, added, grad, logarithm, mean, grad_k, grad_v
     ):
-        left = cuda.shared.array(TILE * PITCH, name)
-        right = cuda.shared.array(TILE * PITCH, name)
-        weights = cuda.shared.array(TILE * PITCH, name)
-        slopes = cuda.shared.array(TILE * PITCH, name)
-        shifts = cuda.shared.array(TILE, name)
-        middles = cuda.shared.array(TILE, name)
+        left = cuda.shared.array(AREA, dtype)
+        right = cuda.shared.array(AREA, dtype)
+        weights = cuda.shared.array(AREA, dtype)
+        slopes = cuda.shared.array(AREA, dtype)
+        shifts = cuda.shared.array(TILE, dtype)
+        middles = cuda.shared.array(TILE, dtype)
         thread = cuda.threadIdx.x
         row, lane = thread // LANES, thread % LANES
         tiles = (problem.keys + TILE - 1) // TILE
@@ -422,7 +428,7 @@ def key_gradient(dtype: np.dtype) -> target.Kernel:
                 query += TILE
             head += 1
 
-    return target.Kernel(kernel, _parameters(dtype, dtype, dtype, dtype, dtype, dtype), THREADS)
+    return target.Kernel(kernel, _parameters(dtype, dtype, dtype, dtype, dtype, dtype), THREADS, _blocks(dtype))
 
 
 def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:

@@ -17,6 +17,8 @@ def product(a: Any, b: Any, where: Device) -> Any:
     """Return the product of two arrays of matrices that broadcast."""
     if a.dtype.kind != "f":
         return array_module(where).matmul(a, b)
+    if b.ndim == 2 and a.ndim > 2:
+        return product(a.reshape(-1, a.shape[-1]), b, where).reshape(*a.shape[:-1], b.shape[-1])
     stack = broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
     if stack:
         a, b = (array_module(where).broadcast_to(m, (*stack, *m.shape[-2:])) for m in (a, b))
