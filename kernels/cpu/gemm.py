@@ -1,17 +1,21 @@
-"""Matrix products on the processor: pointwise convolutions under another name.
+"""Matrix products on the processor: `strip_gemm`, and for few rows pointwise convolutions under another name.
 
-The three kernels of a 1 x 1 convolution are the three layouts of a matrix product, so they serve as one. They run on
-the same threads as every other kernel. A BLAS library brings threads of its own, and two pools that wait for each other
+The three kernels of a 1 x 1 convolution are the three layouts of a matrix product, so they serve as one. All run on the
+same threads as every other kernel. A BLAS library brings threads of its own, and two pools that wait for each other
 by spinning cost a small network several times its arithmetic: a step of LeNet, batch 64, two cores, took 8 to 12 ms
 with NumPy's OpenBLAS and 1.7 ms without.
 """
 
 import numpy as np
 
+from . import strip_gemm
 from .conv import conv_forward, conv_grad_input, conv_grad_weight
 
 BLAS_PRODUCTS = 200_000
 """Up to this many multiplications NumPy's BLAS stays on the calling thread, and its launch is the cheaper one."""
+
+FEW_ROWS = 16
+"""Below so many rows, packing the other factor for them takes too long."""
 
 _POINTWISE = ((1, 1, 1), (0, 0, 0), (1, 1, 1), 1)  # stride, padding, dilation, groups
 
@@ -34,8 +38,21 @@ def matmul(a, b, output) -> None:
     if a.shape[-2] * a.shape[-1] * b.shape[-1] <= BLAS_PRODUCTS:
         np.matmul(a, b, out=output)
         return
+    if a.shape[-2] >= FEW_ROWS:
+        strip_gemm.matmul(_stack(a), _stack(b), output.reshape(-1, *output.shape[-2:]))
+        return
     for index in np.ndindex(output.shape[:-2]):
         _matmul(a[index], b[index], output[index])
+
+
+def _stack(matrices):
+    """Return matrices as one stack; one matrix repeated stays where it is."""
+    if matrices.ndim == 3:
+        return matrices
+    if not any(matrices.strides[:-2]):
+        count = int(np.prod(matrices.shape[:-2]))
+        return np.broadcast_to(matrices[(0,) * (matrices.ndim - 2)], (count, *matrices.shape[-2:]))
+    return matrices.reshape(-1, *matrices.shape[-2:])
 
 
 def _matmul(a, b, output) -> None:

@@ -2,8 +2,8 @@
 
 A unit of work is a strip of a few vectors of columns of the output, in a block of its rows. For a block of terms the
 strip of b is packed, so that it lies in the first-level cache, and meets the rows of a, which stay in the second while
-a thread goes from strip to strip. Rows of a are read where they lie; the transpose of a matrix, in panels packed once
-for all strips. The terms of an element are added in order, whatever the number of threads.
+a thread goes from strip to strip. Rows of a are read where they lie, unless there are so many strips that it pays to
+pack them as panels (rows that are powers of two apart push each other out of the cache), or a is transposed. The terms of an element are added in order, whatever the number of threads.
 """
 
 from typing import NamedTuple
@@ -19,6 +19,10 @@ PARALLEL_PRODUCTS = 1 << 19
 
 ROW_BLOCK, TERM_BLOCK = 192, 256
 """Rows and terms of a block of a: 192 KiB in float32. A packed strip takes 16 KiB."""
+
+
+PACKED_STRIPS = 24
+"""From so many strips on packing the rows of a pays."""
 
 
 class Shape(NamedTuple):
@@ -109,6 +113,14 @@ def _pack_strip(mover, shape, b, start, terms, columns, width, strip):
 def _pack_rows(mover, shape, a, start, rows, terms, zero, packed):
     """Copy rows of a as panels, [panel][term][row]."""
     panels = -(-rows // shape.block_rows)
+    if shape.a_row == 1:
+        for t in range(terms):
+            source = a[start + t * shape.a_term :][:rows]
+            for panel in range(panels):
+                row, count = part(panel, rows, panels)
+                for r in range(count):
+                    packed[row * terms + t * count + r] = source[row + r]
+        return
     for panel in range(panels):
         row, count = part(panel, rows, panels)
         pack_panel(
@@ -135,7 +147,8 @@ def _strip_range(numbers, packed_gemm, gemm, mover, a, b, out, begin, end):
     width = shape.lanes * shape.block_vectors
     strips, blocks = -(-shape.columns // width), -(-shape.rows // ROW_BLOCK)
     strip, rest = np.empty(TERM_BLOCK * width, out.dtype), np.empty(ROW_BLOCK * width, out.dtype)
-    packed = np.empty(ROW_BLOCK * TERM_BLOCK if shape.a_term != 1 else 0, out.dtype)
+    packs = shape.a_term != 1 or strips >= PACKED_STRIPS
+    packed = np.empty(ROW_BLOCK * TERM_BLOCK if packs else 0, out.dtype)
     offsets, zero = np.empty(TERM_BLOCK, np.int64), np.zeros(1, np.int64)
     for i in range(TERM_BLOCK):
         offsets[i] = i * width
@@ -150,7 +163,7 @@ def _strip_range(numbers, packed_gemm, gemm, mover, a, b, out, begin, end):
         for term in range(0, shape.terms, TERM_BLOCK):
             terms = min(TERM_BLOCK, shape.terms - term)
             a_at = matrix * shape.a_stack + row * shape.a_row + term * shape.a_term
-            if shape.a_term != 1:
+            if packs:
                 _pack_rows(mover, shape, a, a_at, rows, terms, zero, packed)
             for number in range(first, last):
                 column = number * width
@@ -159,7 +172,7 @@ def _strip_range(numbers, packed_gemm, gemm, mover, a, b, out, begin, end):
                 _pack_strip(mover, shape, b, b_at, terms, columns, width, strip)
                 whole = columns == width
                 target, target_at, pitch = (out, out_at + column, shape.columns) if whole else (rest, 0, width)
-                if shape.a_term != 1:
+                if packs:
                     _multiply_packed(
                         packed_gemm, shape, rows, packed, strip, offsets, terms, target, target_at, pitch, term
                     )

@@ -335,28 +335,32 @@ def query_gradient(dtype: np.dtype) -> target.Kernel:
             s0, s1, s2, s3 = products(
                 q, start * problem.features, rows, k, place * problem.features, keys, problem.features, left, right
             )
+            s0 = math.exp(masked(problem, s0 * scale, head, query, key + lane, visible, added, lowest) - shift)
+            s1 = math.exp(masked(problem, s1 * scale, head, query, key + lane + LANES, visible, added, lowest) - shift)
+            s2 = math.exp(
+                masked(problem, s2 * scale, head, query, key + lane + 2 * LANES, visible, added, lowest) - shift
+            )
+            s3 = math.exp(
+                masked(problem, s3 * scale, head, query, key + lane + 3 * LANES, visible, added, lowest) - shift
+            )
             g0, g1, g2, g3 = products(
                 grad, start * problem.values, rows, v, place * problem.values, keys, problem.values, left, right
             )
-            s0 = masked(problem, s0 * scale, head, query, key + lane, visible, added, lowest)
-            s1 = masked(problem, s1 * scale, head, query, key + lane + LANES, visible, added, lowest)
-            s2 = masked(problem, s2 * scale, head, query, key + lane + 2 * LANES, visible, added, lowest)
-            s3 = masked(problem, s3 * scale, head, query, key + lane + 3 * LANES, visible, added, lowest)
             g0 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane)
-            slopes[row * PITCH + lane] = math.exp(s0 - shift) * (g0 - middle)
+            slopes[row * PITCH + lane] = s0 * (g0 - middle)
             g1 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane + LANES)
-            slopes[row * PITCH + lane + LANES] = math.exp(s1 - shift) * (g1 - middle)
+            slopes[row * PITCH + lane + LANES] = s1 * (g1 - middle)
             g2 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane + 2 * LANES)
-            slopes[row * PITCH + lane + 2 * LANES] = math.exp(s2 - shift) * (g2 - middle)
+            slopes[row * PITCH + lane + 2 * LANES] = s2 * (g2 - middle)
             g3 *= kept(problem, bound, growth, keys_of_rows, head, query, key + lane + 3 * LANES)
-            slopes[row * PITCH + lane + 3 * LANES] = math.exp(s3 - shift) * (g3 - middle)
+            slopes[row * PITCH + lane + 3 * LANES] = s3 * (g3 - middle)
             add_products(
                 *(slopes, k, place * problem.features, keys, problem.features, right, real(1), scale),
                 *(grad_q, start * problem.features, rows),
             )
             key += TILE
 
-    return target.Kernel(kernel, _parameters(dtype, dtype, dtype, dtype, dtype), THREADS, _blocks(dtype))
+    return target.Kernel(kernel, _parameters(dtype, dtype, dtype, dtype, dtype), THREADS, 1)
 
 
 @functools.cache
