@@ -3,7 +3,8 @@
 A unit of work is a strip of a few vectors of columns of the output, in a block of its rows. For a block of terms the
 strip of b is packed, so that it lies in the first-level cache, and meets the rows of a, which stay in the second while
 a thread goes from strip to strip. Rows of a are read where they lie, unless there are so many strips that it pays to
-pack them as panels (rows that are powers of two apart push each other out of the cache), or a is transposed. The terms of an element are added in order, whatever the number of threads.
+pack them as panels (rows that are powers of two apart push each other out of the cache), or a is transposed. The terms
+of an element are added in order, whatever the number of threads.
 """
 
 from typing import NamedTuple
