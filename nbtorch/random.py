@@ -178,6 +178,12 @@ def numpy_generator(generator: Generator | None, where: Device | None = None) ->
     return generator._numpy
 
 
+def random_keys() -> tuple[int, int]:
+    """Return two random numbers of 32 bits from the default generator: what kernels make their own numbers from."""
+    first, second = default_generator._numpy.integers(2**32, size=2).tolist()
+    return first, second
+
+
 def _number(operation: str, argument: str, value: Any) -> float:
     """Return a number given as a Python or NumPy number or as a tensor of one element."""
     if isinstance(value, (int, float, np.number, Tensor)):

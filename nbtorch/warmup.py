@@ -178,6 +178,8 @@ def _attention(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     def sums() -> Any:
         return _zeros((1, 1, size), dtype, where)
 
+    dropout = kernels_for(where, "dropout").dropout
+    yield dropout, lambda: (array(size), (0, 1), 1 << 31, 2.0, array(size))
     yield kernels.attention_forward, lambda: (array(), array(), array(), None, False, 1.0, None, array(), sums())
     yield (
         kernels.attention_backward,

@@ -8,12 +8,13 @@ from typing import Any
 
 from .. import dtypes
 from ..creation import zeros
-from ..ops.attention import Attention, Dropout, JoinHeads, SplitHeads, composed
+from ..ops.attention import Attention, Dropped, JoinHeads, SplitHeads, composed
+from ..ops.dropout import Dropout
 from ..ops.loss import Softmax
 from ..ops.matmul import linear
 from ..ops.operands import broadcast_shape, require_tensor, to_dtype
 from ..ops.shape import cat
-from ..random import numpy_generator
+from ..random import numpy_generator, random_keys
 from ..tensor import Tensor
 from .attention import SDPBackend, allowed
 from .padding import pad
@@ -71,7 +72,7 @@ def scaled_dot_product_attention(
     factor = 1 / math.sqrt(q._array.shape[3]) if scale is None and q._array.shape[3] else float(scale or 0.0)
     if mask is not None:
         mask = _four(mask)
-    drop = Dropout(dropout_p, int(numpy_generator(None).integers(2**63))) if dropout_p > 0 else None
+    drop = Dropped(dropout_p, int(numpy_generator(None).integers(2**63))) if dropout_p > 0 else None
     if _needs_probabilities(mask):
         result = composed(q, k, v, mask, is_causal, factor, drop)
     elif mask is None:
@@ -486,5 +487,5 @@ class Heads:
         weights = Softmax(3)(scores if mask is None else scores + mask)
         kept = weights
         if self.dropout > 0:
-            kept = weights * Dropout(self.dropout, int(numpy_generator(None).integers(2**63))).kept(weights)
+            kept = Dropout(self.dropout, random_keys())(weights)
         return kept @ v, kept.mean(1) if self.average else kept

@@ -11,6 +11,7 @@ from .. import dtypes
 from ..autograd.grad_mode import no_grad
 from ..ops import activation, arithmetic, loss, matmul
 from ..ops.conv import convolution
+from ..ops.dropout import Dropout
 from ..ops.embedding import Embedding
 from ..ops.fold import Blocks, Fold, Unfold
 from ..ops.grouped import grouped_mm as grouped_mm
@@ -23,7 +24,7 @@ from ..ops.norm import rms_norm as rms_norm
 from ..ops.operands import not_implemented, require_same_device, require_tensor, to_dtype
 from ..ops.shape import broadcast_tensors
 from ..ops.statistics import pdist as pdist
-from ..random import numpy_generator
+from ..random import numpy_generator, random_keys
 from ..tensor import Tensor, normalize_dim
 from . import grad as grad
 from .arguments import Sizes, extents, require_rank
@@ -417,10 +418,11 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
         return input
-    kept = numpy_generator(None).random(tuple(input.shape)) >= p
-    scale = 0.0 if p == 1 else 1 / (1 - p)
-    mask = input._like_array(kept * scale)
-    return input.mul_(mask) if inplace else input * mask
+    if not input.is_floating_point():
+        mask = _kept(input, p, False) * (0.0 if p == 1 else 1 / (1 - p))
+        return input.mul_(mask) if inplace else input * mask
+    drop = Dropout(p, random_keys())
+    return input.mul_(drop(input.new_ones(input.shape))) if inplace else drop(input)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

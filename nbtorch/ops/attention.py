@@ -14,15 +14,16 @@ from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
+from .dropout import threshold
 from .loss import Softmax
 from .operands import to_dtype
 
 
-class Dropout:
+class Dropped:
     """Which probabilities are dropped: a function of a seed and of their places, so that no mask is kept."""
 
     def __init__(self, p: float, seed: int) -> None:
-        self.bound, self.seed = round(p * 2**32), seed
+        (self.bound, self.growth), self.seed = threshold(p), seed
 
     def bound_and_keys(self, shape: tuple[int, ...], where: Device) -> tuple[int, Any]:
         """Return below which of 2^32 random numbers one is dropped, and two keys for every query of (N, H, L, …)."""
@@ -38,8 +39,7 @@ class Dropout:
         bound, keys = self.bound_and_keys(shape, where)
         columns = array_module(where).arange(shape[3], dtype=np.uint64)
         bits = getattr(mixed, "py_func", mixed)(keys[:, :1], keys[:, 1:], columns)
-        growth = 0 if bound >> 32 else 1 / (1 - bound / 2**32)
-        return weights._wrap_like(((bits >= bound) * growth).reshape(shape).astype(weights._array.dtype))
+        return weights._wrap_like(((bits >= bound) * self.growth).reshape(shape).astype(weights._array.dtype))
 
 
 class Attention(Node):
@@ -55,7 +55,7 @@ class Attention(Node):
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, causal: bool, scale: float, drop: Dropout | None = None) -> None:
+    def __init__(self, causal: bool, scale: float, drop: Dropped | None = None) -> None:
         self.causal, self.scale, self.drop = causal, scale, drop
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def composed(
     mask: Tensor | None,
     causal: bool,
     scale: float,
-    drop: Dropout | None = None,
+    drop: Dropped | None = None,
 ) -> Tensor:
     """Return attention with the matrix of probabilities in memory."""
     k, v = (_for_every_head(t, q) for t in (k, v))
@@ -137,7 +137,7 @@ def recorded_gradients(
     mask: Tensor | None,
     causal: bool,
     scale: float,
-    drop: Dropout | None,
+    drop: Dropped | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients by operations that are recorded."""
     keys, values = (_for_every_head(t, q) for t in (k, v))
