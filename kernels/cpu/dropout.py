@@ -1,4 +1,4 @@
-"""Dropout on the CPU: elements are dropped by random numbers made of two keys and their places, forward and backward."""
+"""Dropout on the CPU: random numbers made of two keys and an element's place drop it, forward and backward."""
 
 import numpy as np
 from nbtorch.kernels.cpu.ranges import GRAIN, RangeKernel
