@@ -291,6 +291,7 @@ def _forward_range(
     for task in range(begin, end):
         head, query = task // tiles, _tile_of(task, tiles) * width
         rows = min(width, problem.queries - query)
+        vectors = (rows + tile.lanes - 1) // tile.lanes
         first, group = head * problem.queries + query, head // (problem.heads // problem.groups)
         _take_rows(q, first * problem.features, problem.features, rows, kind.type(scale), rows_of_q, problem.features)
         if problem.features > 0:
@@ -301,7 +302,7 @@ def _forward_range(
         for key in range(0, end_of_keys, tile.keys):
             keys = min(tile.keys, end_of_keys - key)
             multiply(
-                *(code.gemm, tile, keys, tile.block_vectors),
+                *(code.gemm, tile, keys, vectors),
                 *(k, (group * problem.keys + key) * problem.features, problem.features, 1),
                 *(turned_q, 0, offsets, problem.features, scores, 0, width, 0),
             )
@@ -322,7 +323,7 @@ def _forward_range(
                     for r in range(width):
                         line[r] *= factor[r]
             multiply(
-                *(code.gemm, tile, problem.values, tile.block_vectors),
+                *(code.gemm, tile, problem.values, vectors),
                 *(v, (group * problem.keys + key) * problem.values, 1, problem.values),
                 *(scores, 0, offsets, keys, sums, 0, width, key),
             )
@@ -384,6 +385,7 @@ def _backward_range(
             head = owner % problem.groups * shared + unit // tiles
             query = unit % tiles * width
             rows = min(width, problem.queries - query)
+            used = (rows + lanes - 1) // lanes  # vectors that have queries
             first = (batch * problem.heads + head) * problem.queries + query
             _take_rows(q, first * features, features, rows, kind.type(scale), rows_of_q, k_pitch)
             _take_rows(grad, first * values, values, rows, kind.type(1), rows_of_grad, v_pitch)
@@ -404,7 +406,7 @@ def _backward_range(
                 keys = min(tile.keys, end_of_keys - key)
                 k_at, v_at = (owner * problem.keys + key) * features, (owner * problem.keys + key) * values
                 multiply(
-                    *(code.gemm, tile, keys, vectors, k, k_at, features, 1),
+                    *(code.gemm, tile, keys, used, k, k_at, features, 1),
                     *(turned_q, 0, across, features, scores, 0, width, 0),
                 )
                 if problem.mask != NO_MASK:
@@ -415,7 +417,7 @@ def _backward_range(
                 if problem.causal:
                     _hide_later(tile, query, key, keys, scores)
                 multiply(
-                    *(code.gemm, tile, keys, vectors, v, v_at, values, 1),
+                    *(code.gemm, tile, keys, used, v, v_at, values, 1),
                     *(turned_grad, 0, across, values, slopes, 0, width, 0),
                 )
                 if problem.drop_below > 0:
@@ -426,14 +428,14 @@ def _backward_range(
                     _scale_by(turned, keys * width, scores)
                 multiply(
                     *(code.gemm, tile, keys, v_vectors, scores, 0, width, 1),
-                    *(rows_of_grad, 0, v_down, width, grad_v, (place + key) * v_pitch, v_pitch, 1),
+                    *(rows_of_grad, 0, v_down, rows, grad_v, (place + key) * v_pitch, v_pitch, 1),
                 )
                 multiply(
                     *(code.gemm, tile, keys, k_vectors, slopes, 0, width, 1),
-                    *(rows_of_q, 0, k_down, width, grad_k, (place + key) * k_pitch, k_pitch, 1),
+                    *(rows_of_q, 0, k_down, rows, grad_k, (place + key) * k_pitch, k_pitch, 1),
                 )
                 multiply(
-                    *(code.gemm, tile, features, vectors, k, k_at, 1, features),
+                    *(code.gemm, tile, features, used, k, k_at, 1, features),
                     *(slopes, 0, across, keys, sums, 0, width, key),
                 )
             transpose(code.mover, results, 0, features, sums, 0, width, features, width)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from nbtorch.kernels.scalar import mixed
-
 from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import allocate, array_module, contiguous, kernels_for
@@ -35,7 +33,10 @@ class Dropped:
 
     def kept(self, weights: Tensor) -> Tensor:
         """Return what probabilities (N, H, L, S) are multiplied by: 0 for those that are dropped."""
+
         shape, where = weights._array.shape, weights._device
+        from nbtorch.kernels.scalar import mixed  # which imports Numba
+
         bound, keys = self.bound_and_keys(shape, where)
         columns = array_module(where).arange(shape[3], dtype=np.uint64)
         bits = getattr(mixed, "py_func", mixed)(keys[:, :1], keys[:, 1:], columns)
