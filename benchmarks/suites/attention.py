@@ -126,22 +126,36 @@ MODULES = {
     ),
 }
 
+GROUPED = "2 x 8 x 512 x 64, 2 heads of keys"
+TRAINING = {"": False, ", training": True}
+
 CASES = (
     {
-        f"{size}{name}{', training' if backward else ''}": function(SIZES[size], options, backward)
+        f"{size}{name}{suffix}": function(SIZES[size], options, backward)
         for name, (options, sizes) in OPTIONS.items()
         for size in sizes
-        for backward in (False, True)
+        for suffix, backward in TRAINING.items()
     }
     | {
-        f"2 x 8 x 512 x 64, 2 heads of keys{', training' if backward else ''}": function(
-            SIZES["2 x 8 x 512 x 64"], plain, backward, 2
-        )
-        for backward in (False, True)
+        f"{GROUPED}{suffix}": function(SIZES["2 x 8 x 512 x 64"], plain, backward, 2)
+        for suffix, backward in TRAINING.items()
     }
     | {
-        f"{name}{', training' if backward else ''}": layer(*about, backward)
+        f"{name}{suffix}": layer(*about, backward)
         for name, about in MODULES.items()
-        for backward in (False, True)
+        for suffix, backward in TRAINING.items()
     }
 )
+
+
+def flops(name: str) -> int | None:
+    """Return the operations that scaled_dot_product_attention needs: two products, in training seven."""
+    size = SIZES.get(name.partition(",")[0])
+    if size is None:
+        return None
+    batch, heads, length, features = size
+    one = 2 * batch * heads * length * length * features
+    return one * (7 if "training" in name else 2) // (2 if "causal" in name else 1)
+
+
+FLOPS = {name: count for name in CASES if (count := flops(name))}
