@@ -17,7 +17,7 @@ weights many, threads share out the units of each step instead, so that each rea
 wait for each other between steps. Either way every sum is taken in the same order: bits depend on neither.
 
 The product of a step is the GEMM block of the convolutions: rows are sequences, read where they lie, vectors run along
-units, of whose weights panels are packed once for all steps. Before a tile leaves the cache its gates are computed.
+units, of whose weights panels are packed once for all steps.
 """
 
 from typing import NamedTuple
@@ -43,11 +43,8 @@ PARALLEL_ELEMENTS = 1 << 16
 CACHED_WEIGHTS = 1 << 18
 """Bytes of weights that every thread may keep in a cache of its own (of the second level)."""
 
-VECTORS = 4
-"""Vectors in a panel of weights."""
-
-DEPTH = 128
-"""Terms of a sum that are added at a time: so much of a panel, 16 KiB, stays in the first-level cache."""
+DEPTH = 256
+"""Terms of a sum that are added at a time: so much of a panel, 16 KiB or a little more, stays in the first cache."""
 
 STRIP = 48
 """Sequences that a panel meets before the next one."""
@@ -204,7 +201,6 @@ def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: b
     units, steps, batch = depth // gates, len(starts) - 1, int(starts[1]) if len(starts) > 1 else 0
     simd, dtype = host_simd(), weight.dtype
     lanes, threads = simd.lanes(dtype), numba.get_num_threads()
-    panel = VECTORS * lanes
     products = len(outputs) * directions * depth * width
     workers = threads if products > PARALLEL_PRODUCTS else 1
     step = products // max(steps, 1)
@@ -215,10 +211,15 @@ def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: b
         and step > SHARED_STEP_PRODUCTS
         and (rows * threads > batch * directions or (weight.nbytes > CACHED_WEIGHTS and rows < STRIP))
     )
+    rows = max(1, batch if by_units or workers == 1 else rows)
+    rows = -(-rows // -(-rows // simd.rows))  # of a block, where blocks are alike
+    # as many vectors as leave room, beside the sums, for a step's operands
+    vectors = min(simd.vectors_for(rows), (simd.accumulators + 3) // (rows + 1))
+    panel = vectors * lanes
     shares = directions * (-(-units // panel) if by_units else batch)
     return Layer(
         *(directions, batch, len(outputs), steps, units, width, gates, projected, bool(relu), by_units),
-        *(max(1, min(workers, shares)), lanes, panel, max(1, min(simd.rows, simd.accumulators // VECTORS))),
+        *(max(1, min(workers, shares)), lanes, panel, min(simd.rows, simd.accumulators // vectors)),
         *(starts, gemm_blocks(dtype, False), np.arange(DEPTH) * panel, movers(dtype)),
     )
 
@@ -343,9 +344,15 @@ def _active(layer, step):
 
 
 @njit
-def _multiply(layer, rows, vectors, terms, a, a_start, a_pitch, panels, panel, tile, column, pitch):
-    """Write the products of some rows with a panel to some columns of a tile."""
-    blocks = -(-rows // layer.block_rows)
+def _multiply(layer, rows, terms, a, a_start, a_pitch, panels, panel, width, target, start, pitch, adding, tile):
+    """Write, or add, the products of some rows with a panel to `width` columns of `target`.
+
+    Blocks write whole vectors: where the panel ends inside of one, they write to the tile first.
+    """
+    blocks, vectors = -(-rows // layer.block_rows), -(-width // layer.lanes)
+    ragged = width < vectors * layer.lanes
+    sums, sums_start, sums_pitch = (tile, 0, layer.panel) if ragged else (target, start, pitch)
+    kept = 0 if ragged else adding
     for first in range(0, terms, DEPTH):
         for block in range(blocks):
             row, count = part(block, rows, blocks)
@@ -353,17 +360,24 @@ def _multiply(layer, rows, vectors, terms, a, a_start, a_pitch, panels, panel, t
                 layer.blocks[count - 1, vectors - 1],
                 *(a, a_start + row * a_pitch + first, a_pitch, 1),
                 *(panels, (panel * terms + first) * layer.panel, layer.offsets, min(DEPTH, terms - first)),
-                *(tile, row * pitch + column, pitch, first),
+                *(sums, sums_start + row * sums_pitch, sums_pitch, kept + first),
             )
+    if ragged:
+        for row in range(rows):
+            line = target[start + row * pitch :][:width]
+            if not adding:
+                zero(line)
+            _accumulate(line, tile[row * layer.panel :][:width])
 
 
 @njit
-def _multiply_states(layer, arrays, direction, step, first, last, unit, gates, tile):
-    """Write the products of states before a step with the weights of a panel, for some sequences.
+def _multiply_states(layer, arrays, direction, step, first, last, unit, width, gates, tile):
+    """Add the products of states before a step with the weights of a panel to the gates of some sequences.
 
-    Returns the end of the sequences: not `last` where states lie elsewhere from there on, because sequences begin.
+    A GRU's last product goes to an array of its own. Returns the end of the sequences: not `last` where states lie
+    elsewhere from there on, because sequences begin.
     """
-    outputs, panels = layer.outputs, -(-layer.units // layer.panel)
+    outputs, units, panels = layer.outputs, layer.units, -(-layer.units // layer.panel)
     before = step - 1 if direction == 0 else step + 1
     known = _active(layer, before)
     source, start, pitch = arrays.hidden, (direction * layer.batch + first) * outputs, outputs
@@ -371,12 +385,15 @@ def _multiply_states(layer, arrays, direction, step, first, last, unit, gates, t
         last = min(last, known)
         pitch = layer.directions * outputs
         source, start = arrays.outputs, (layer.starts[before] + first) * pitch + direction * outputs
-    vectors = -(-min(layer.panel, layer.units - unit) // layer.lanes)
+    place = direction * layer.elements + layer.starts[step] + first
     for gate in range(gates):
         panel = (direction * gates + gate) * panels + unit // layer.panel
+        target, at, step_pitch, adding = arrays.gates, (place * gates + gate) * units + unit, gates * units, 1
+        if gates == 3 and gate == 2:
+            target, at, step_pitch, adding = arrays.products, place * units + unit, units, 0
         _multiply(
-            *(layer, last - first, vectors, outputs, source, start, pitch, arrays.panels, panel),
-            *(tile, gate * layer.panel, gates * layer.panel),
+            *(layer, last - first, outputs, source, start, pitch, arrays.panels, panel, width),
+            *(target, at, step_pitch, adding, tile),
         )
     return last
 
@@ -388,18 +405,13 @@ def _multiply_grads(layer, arrays, direction, step, first, last, first_unit, las
     panels = -(-outputs // layer.panel)
     start = direction * layer.elements + (layer.starts[step] if last > first else 0)
     for unit in range(first_unit, last_unit, layer.panel):
-        width = min(layer.panel, outputs - unit)
-        vectors, panel = -(-width // layer.lanes), direction * panels + unit // layer.panel
+        width, panel = min(layer.panel, outputs - unit), direction * panels + unit // layer.panel
         for row in range(first, last, STRIP):
-            rows = min(STRIP, last - row)
-            a_start = (start + row) * terms
+            target = (direction * layer.batch + row) * outputs + unit
             _multiply(
-                *(layer, rows, vectors, terms, arrays.grad_products, a_start, terms, arrays.panels, panel),
-                *(tile, 0, layer.panel),
+                *(layer, min(STRIP, last - row), terms, arrays.grad_products, (start + row) * terms, terms),
+                *(arrays.panels, panel, width, arrays.grad_hidden, target, outputs, 1, tile),
             )
-            for r in range(rows):
-                grad = arrays.grad_hidden[(direction * layer.batch + row + r) * outputs + unit :][:width]
-                _accumulate(grad, tile[r * layer.panel :][:width])
 
 
 @njit
@@ -415,12 +427,6 @@ def _before(layer, direction, step, sequence, states, pitch, start, first_states
 def _accumulate(values, addend):
     for i in range(values.size):
         values[i] += addend[i]
-
-
-@njit
-def _add(values, first, second):
-    for i in range(values.size):
-        values[i] += first[i] + second[i]
 
 
 @njit
@@ -442,18 +448,18 @@ def _tanh(values):
 
 
 @njit
-def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, tile, work):
+def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute h = tanh(x + W h), or max(x + W h, 0)."""
     place = layer.starts[step] + sequence
-    shares = arrays.gates[(direction * layer.elements + place) * layer.units + unit :][:width]
-    _add(tile[:width], shares, arrays.bias[direction * layer.units + unit :][:width])
+    values = arrays.gates[(direction * layer.elements + place) * layer.units + unit :][:width]
+    _accumulate(values, arrays.bias[direction * layer.units + unit :][:width])
     output = arrays.outputs[(place * layer.directions + direction) * layer.units + unit :][:width]
     if layer.relu:
         for i in range(width):
-            output[i] = select(tile[i] < 0, tile.dtype.type(0), tile[i])
+            output[i] = select(values[i] < 0, values.dtype.type(0), values[i])
     else:
-        _tanh(tile[: layer.panel])
-        _copy(tile, output)
+        _tanh(values)
+        _copy(values, output)
 
 
 @njit
@@ -471,33 +477,36 @@ def _rnn_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, 
 
 
 @njit
-def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, tile, work):
+def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute c = f c + i g and h = o tanh(c); gates i, f, o are sigmoids of x + W h, g is its hyperbolic tangent."""
-    units, panel, place = layer.units, layer.panel, direction * layer.elements + layer.starts[step] + sequence
-    for gate in range(4):
-        shares = arrays.gates[(place * 4 + gate) * units + unit :][:width]
-        _add(tile[gate * panel :][:width], shares, arrays.bias[(direction * 4 + gate) * units + unit :][:width])
-    padded = -(-width // layer.lanes) * layer.lanes
-    _sigmoid(tile[: panel + padded])
-    _tanh(tile[2 * panel :][:padded])
-    _sigmoid(tile[3 * panel :][:padded])
-    i, f, g, o = tile[:width], tile[panel:][:width], tile[2 * panel :][:width], tile[3 * panel :][:width]
+    units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
+    at = place * 4 * units + unit
+    if width == units:
+        _accumulate(arrays.gates[at:][: 4 * units], arrays.bias[direction * 4 * units :][: 4 * units])
+    else:
+        for gate in range(4):
+            biases = arrays.bias[(direction * 4 + gate) * units + unit :][:width]
+            _accumulate(arrays.gates[at + gate * units :][:width], biases)
+    i, f = arrays.gates[at:][:width], arrays.gates[at + units :][:width]
+    g, o = arrays.gates[at + 2 * units :][:width], arrays.gates[at + 3 * units :][:width]
+    _sigmoid(i)
+    _sigmoid(f)
+    _tanh(g)
+    _sigmoid(o)
     start = direction * layer.elements * units
     before = _before(layer, direction, step, sequence, arrays.cells, units, start, arrays.cell, units, unit, width)
-    cell = work[:padded]
+    cell, squashed = arrays.cells[place * units + unit :][:width], work[:width]
     for k in range(width):
         cell[k] = f[k] * before[k] + i[k] * g[k]
-    _copy(cell, arrays.cells[place * units + unit :][:width])
-    _tanh(cell)
+    _copy(cell, squashed)
+    _tanh(squashed)
     if layer.projected:
         output = arrays.unprojected[place * units + unit :][:width]
     else:
-        at = (layer.starts[step] + sequence) * layer.directions + direction
-        output = arrays.outputs[at * units + unit :][:width]
+        out_at = (layer.starts[step] + sequence) * layer.directions + direction
+        output = arrays.outputs[out_at * units + unit :][:width]
     for k in range(width):
-        output[k] = o[k] * cell[k]
-    for gate in range(4):
-        _copy(tile[gate * panel :][:width], arrays.gates[(place * 4 + gate) * units + unit :][:width])
+        output[k] = o[k] * squashed[k]
 
 
 @njit
@@ -530,31 +539,26 @@ def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad,
 
 
 @njit
-def _gru_cell(layer, arrays, direction, step, sequence, unit, width, tile, work):
+def _gru_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute n = tanh(x + r (W h + b)) and h = (1 - z) n + z h; gates r and z are sigmoids of x + W h."""
-    units, panel, place = layer.units, layer.panel, direction * layer.elements + layer.starts[step] + sequence
-    biases = arrays.bias[direction * 4 * units + unit :]
-    for gate in range(2):
-        shares = arrays.gates[(place * 3 + gate) * units + unit :][:width]
-        _add(tile[gate * panel :][:width], shares, biases[gate * units :][:width])
-    padded = -(-width // layer.lanes) * layer.lanes
-    _sigmoid(tile[: panel + padded])
-    r, z, product = tile[:width], tile[panel:][:width], tile[2 * panel :][:width]
+    units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
+    biases, at = arrays.bias[direction * 4 * units + unit :], place * 3 * units + unit
+    r, z = arrays.gates[at:][:width], arrays.gates[at + units :][:width]
+    new, product = arrays.gates[at + 2 * units :][:width], arrays.products[place * units + unit :][:width]
+    _accumulate(r, biases[:width])
+    _accumulate(z, biases[units:][:width])
+    _sigmoid(r)
+    _sigmoid(z)
     _accumulate(product, biases[3 * units :][:width])
-    _copy(product, arrays.products[place * units + unit :][:width])
-    new = work[:padded]
+    _accumulate(new, biases[2 * units :][:width])
     for k in range(width):
-        new[k] = r[k] * product[k]
-    _add(new[:width], arrays.gates[(place * 3 + 2) * units + unit :][:width], biases[2 * units :][:width])
+        new[k] += r[k] * product[k]
     _tanh(new)
     pitch, start = layer.directions * units, direction * units
     before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
     output = arrays.outputs[(layer.starts[step] + sequence) * pitch + start + unit :][:width]
     for k in range(width):
         output[k] = new[k] + z[k] * (before[k] - new[k])
-    _copy(r, arrays.gates[place * 3 * units + unit :][:width])
-    _copy(z, arrays.gates[(place * 3 + 1) * units + unit :][:width])
-    _copy(new, arrays.gates[(place * 3 + 2) * units + unit :][:width])
 
 
 @njit
@@ -586,8 +590,7 @@ def _forward(name: str, cell, gates: int) -> RangeKernel:
     """Make the time loop of a kind of cell; `begin` to `end` are workers."""
 
     def kernel(layer, arrays, first_step, last_step, begin, end):
-        pitch = gates * layer.panel
-        tile, work = np.empty(STRIP * pitch, arrays.weight.dtype), np.empty(layer.panel, arrays.weight.dtype)
+        tile, work = np.empty(STRIP * layer.panel, arrays.weight.dtype), np.empty(layer.units, arrays.weight.dtype)
         for worker in range(begin, end):
             for number in range(first_step, last_step):
                 for direction in range(layer.directions):
@@ -597,13 +600,12 @@ def _forward(name: str, cell, gates: int) -> RangeKernel:
                     for unit in range(first_unit, last_unit, layer.panel):
                         width, row = min(layer.panel, layer.units - unit), first
                         while row < last:
-                            strip_end = _multiply_states(
-                                *(layer, arrays, direction, step, row, min(row + STRIP, last), unit, gates, tile)
+                            strip_end = min(row + STRIP, last)
+                            row = _multiply_states(
+                                layer, arrays, direction, step, row, strip_end, unit, width, gates, tile
                             )
-                            for r in range(strip_end - row):
-                                values = tile[r * pitch :][:pitch]
-                                cell(layer, arrays, direction, step, row + r, unit, width, values, work)
-                            row = strip_end
+                    for sequence in range(first, last):
+                        cell(layer, arrays, direction, step, sequence, first_unit, last_unit - first_unit, work)
                     if layer.projected:
                         _project(layer, arrays, direction, step, first, last, tile)
 
@@ -615,20 +617,16 @@ def _forward(name: str, cell, gates: int) -> RangeKernel:
 def _project(layer, arrays, direction, step, first, last, tile):
     """Write the projections of some sequences' states."""
     outputs, units = layer.outputs, layer.units
-    panels = -(-outputs // layer.panel)
+    panels, pitch = -(-outputs // layer.panel), layer.directions * outputs
     for unit in range(0, outputs, layer.panel):
-        width = min(layer.panel, outputs - unit)
-        vectors, panel = -(-width // layer.lanes), direction * panels + unit // layer.panel
+        width, panel = min(layer.panel, outputs - unit), direction * panels + unit // layer.panel
         for row in range(first, last, STRIP):
-            rows, place = min(STRIP, last - row), layer.starts[step] + row
-            start = (direction * layer.elements + place) * units
+            place = layer.starts[step] + row
+            start, target = (direction * layer.elements + place) * units, place * pitch + direction * outputs + unit
             _multiply(
-                *(layer, rows, vectors, units, arrays.unprojected, start, units, arrays.projection_panels, panel),
-                *(tile, 0, layer.panel),
+                *(layer, min(STRIP, last - row), units, arrays.unprojected, start, units),
+                *(arrays.projection_panels, panel, width, arrays.outputs, target, pitch, 0, tile),
             )
-            for r in range(rows):
-                at = ((place + r) * layer.directions + direction) * outputs + unit
-                _copy(tile[r * layer.panel :], arrays.outputs[at:][:width])
 
 
 def _backward(name: str, cell_grad) -> RangeKernel:
@@ -637,6 +635,7 @@ def _backward(name: str, cell_grad) -> RangeKernel:
     def kernel(layer, arrays, first_step, last_step, begin, end):
         outputs = layer.outputs
         tile = np.empty(STRIP * layer.panel, arrays.weight.dtype)
+        sums = np.empty(tile.size if layer.projected else 0, arrays.weight.dtype)
         work, grad = np.empty(layer.units, arrays.weight.dtype), np.empty(outputs, arrays.weight.dtype)
         for worker in range(begin, end):
             for number in range(first_step, last_step):
@@ -667,9 +666,9 @@ def _backward(name: str, cell_grad) -> RangeKernel:
                             width = min(layer.panel, layer.units - unit)
                             for row in range(first, last, STRIP):
                                 rows = min(STRIP, last - row)
-                                _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, tile)
+                                _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, sums, tile)
                                 for r in range(rows):
-                                    total = tile[r * layer.panel :][:width]
+                                    total = sums[r * layer.panel :][:width]
                                     cell_grad(layer, arrays, direction, step, row + r, unit, width, total, work)
 
     kernel.__name__ = kernel.__qualname__ = name
@@ -677,14 +676,13 @@ def _backward(name: str, cell_grad) -> RangeKernel:
 
 
 @njit
-def _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, tile):
-    """Write to a tile the gradients of some units' states before their projection."""
-    outputs = layer.outputs
-    vectors, panels = -(-width // layer.lanes), -(-layer.units // layer.panel)
+def _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, sums, tile):
+    """Write the gradients of some units' states before their projection."""
+    outputs, panels = layer.outputs, -(-layer.units // layer.panel)
     start = (direction * layer.elements + layer.starts[step] + row) * outputs
     _multiply(
-        *(layer, rows, vectors, outputs, arrays.grad_projected, start, outputs, arrays.projection_panels),
-        *(direction * panels + unit // layer.panel, tile, 0, layer.panel),
+        *(layer, rows, outputs, arrays.grad_projected, start, outputs, arrays.projection_panels),
+        *(direction * panels + unit // layer.panel, width, sums, 0, layer.panel, 0, tile),
     )
 
 
