@@ -169,6 +169,15 @@ def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
         yield kernels.softmax_backward, lambda array=array: (array(), array(), True, array())  # type: ignore[misc]
 
 
+def _matmul(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    matmul, size = kernels_for(where, "gemm").matmul, max(size, 64)  # smaller ones are left to NumPy
+
+    def matrix() -> Any:
+        return _zeros((size, size), dtype, where)
+
+    yield matmul, lambda: (matrix(), matrix(), matrix())
+
+
 def _attention(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     kernels = kernels_for(where, "attention")
 
