@@ -294,6 +294,7 @@ FAMILIES: dict[str, Callable[[dtypes.dtype, Device, int], _Run]] = {
     "norm": _norm,
     "softmax": _softmax,
     "attention": _attention,
+    "matmul": _matmul,
     "pool": _pool,
     "conv": _conv,
     "training": _training,
