@@ -48,6 +48,22 @@ def test_stacks():
     np.testing.assert_allclose(output, a @ b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("b_layout", ["plain", "transposed", "one for all"])
+@pytest.mark.parametrize("a_layout", ["plain", "transposed", "one for all"])
+@pytest.mark.parametrize("shape", [(3, 70, 520, 50), (2, 400, 30, 401), (5, 16, 16, 1000)])
+def test_stacks_in_every_layout(shape, a_layout, b_layout):
+    count, n, m, p = shape
+    factors = []
+    for layout, rows, columns in ((a_layout, n, m), (b_layout, m, p)):
+        stack = np.random.default_rng(rows).standard_normal((count, rows, columns))
+        if layout == "transposed":
+            stack = np.ascontiguousarray(stack.swapaxes(1, 2)).swapaxes(1, 2)
+        factors.append(np.broadcast_to(stack[0], stack.shape) if layout == "one for all" else stack)
+    output = np.full((count, n, p), np.nan)
+    gemm.matmul(*factors, output)
+    np.testing.assert_allclose(output, factors[0] @ factors[1], rtol=1e-11, atol=1e-11)
+
+
 def test_infinity_and_nan_pass():
     a, b = np.ones((80, 60)), np.ones((60, 90))
     a[3, 5], b[7, 2] = np.inf, np.nan
