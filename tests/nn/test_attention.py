@@ -389,6 +389,16 @@ def test_multihead_attention_of_itself_and_without_batch(batch_first, weights):
     assert_same(program)
 
 
+def test_masks_are_merged():
+    def program(library):
+        merge = library.nn.MultiheadAttention(8, 2, batch_first=True).merge_masks
+        mask, each, padding = (values(library, *shape) for shape in ((4, 4), (6, 4, 4), (3, 4)))
+        query = values(library, 3, 4, 8)
+        return [merge(m, p, query) for m in (None, mask, each) for p in (None, padding)]
+
+    assert_same(program)
+
+
 def test_static_keys_and_values():
     def program(library):
         x, static = values(library, 4, 3, 8), values(library, 6, 5, 4)

@@ -166,3 +166,24 @@ class MultiheadAttention(Module):
             *(self.out_proj.weight, self.out_proj.bias, key_padding_mask, attn_mask),
             is_causal=is_causal,
         )
+
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """Return one mask for two, and its kind: 1 for padding alone, 2 for (N, num_heads, L, L), None for none.
+
+        Args:
+            attn_mask: (L, L) or (N · num_heads, L, L), of numbers.
+            key_padding_mask: (N, L), of numbers.
+            query: (N, L, E).
+        """
+        if attn_mask is None:
+            return key_padding_mask, None if key_padding_mask is None else 1
+        batch, length = query.shape[:2]
+        if attn_mask.dim() == 3:
+            merged = attn_mask.reshape(batch, -1, length, length)
+        else:
+            merged = attn_mask.reshape(1, 1, length, length).expand(batch, self.num_heads, -1, -1)
+        if key_padding_mask is not None:
+            merged = merged + key_padding_mask.reshape(batch, 1, 1, length).expand(-1, self.num_heads, -1, -1)
+        return merged, 2
