@@ -57,7 +57,7 @@ COUNTED = ("", "Tensor", "linalg", "fft", "special", "autograd", "autograd.funct
 REASONS = {
     "training in several processes or on several devices at once": """
         nn.parallel nn.DataParallel distributed *is_distributed prepare_multiprocessing_environment
-        utils.data.Distributed* nn.Module.share_memory optim.adagrad.Adagrad.share_memory *.share_memory""",
+        utils.data.Distributed*""",
     "quantised types and their kernels": """
         nn.intrinsic nn.qat nn.quantizable nn.quantized quantiz* *quantize* *quantized* *.q_* q_* qscheme
         Tensor.qscheme qint* quint* per_channel_* per_tensor_* int_repr *.int_repr *choose_qparams* *fake_quant*
@@ -77,14 +77,13 @@ REASONS = {
     "PyTorch's machinery, visible by accident": """
         nn.functional.BroadcastingList* nn.functional.assert_int_or_pair nn.functional.boolean_dispatch
         nn.functional.handle_torch_function nn.functional.has_torch_function* nn.Module.T_destination
-        nn.utils.rnn.PackedSequence_ nn.utils.rnn.bind optim.Optimizer.OptimizerP* *.Optimizer.profile_hook_step
-        nn.factory_kwargs""",
+        nn.attention.SDPBackend.* optim.Optimizer.OptimizerP*""",
     "deprecated in PyTorch, where it raises or warns": """
-        nn.Container nn.NLLLoss2d Tensor.eig Tensor.lstsq Tensor.solve Tensor.symeig Tensor.volatile
+        Tensor.eig Tensor.lstsq Tensor.solve Tensor.symeig Tensor.volatile
         Tensor.reinforce eig symeig has_lapack has_mkl has_openmp has_spectral Tensor.resize Tensor.resize_as
         Tensor.triangular_solve Tensor.storage_type""",
     "attention kernels of other makers, to be put in the place of PyTorch's": "nn.attention.*flash_attention_impl*",
-    "not written yet": "nn.* optim.*",
+    "not written yet": "nn.EmbeddingBag nn.functional.embedding_bag",
 }
 
 # Why a signature differs, likewise.

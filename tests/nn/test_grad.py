@@ -124,3 +124,13 @@ GROUPED = {
 @pytest.mark.parametrize("program", GROUPED.values(), ids=GROUPED)
 def test_grouped_products_as_in_pytorch(program):
     assert_same(program)
+
+
+@pytest.mark.parametrize("attention", [None, (5, 5), (6, 5, 5)], ids=str)
+@pytest.mark.parametrize("padding", [None, (2, 5)], ids=str)
+def test_merged_masks_as_in_pytorch(attention, padding):
+    def program(library):
+        masks = [None if shape is None else numbers(library, *shape) for shape in (attention, padding)]
+        return library.nn.MultiheadAttention(6, 3).merge_masks(*masks, library.zeros(2, 5, 6))
+
+    assert_same(program)
