@@ -139,14 +139,6 @@ def _norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     def numbers(kind: dtypes.dtype = dtypes.float64) -> Any:
         return _zeros(shape[:1], kind, where)
 
-    for kind in ("row", "column"):
-        yield getattr(kernels, f"{kind}_moments"), lambda: (matrix(), numbers(), numbers())
-        yield getattr(kernels, f"{kind}_affine"), lambda: (matrix(), numbers(), numbers(), numbers(), matrix())
-        yield getattr(kernels, f"{kind}_dots"), lambda: (matrix(), matrix(), numbers(), numbers(), numbers())
-        yield (
-            getattr(kernels, f"{kind}_combine"),
-            lambda: (matrix(), matrix(), numbers(), numbers(), numbers(), numbers(), matrix()),
-        )
     affine = (dtype, dtype)
     yield (
         kernels.layer_forward,
@@ -156,6 +148,76 @@ def _norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
         kernels.layer_backward,
         lambda: (matrix(), matrix(), numbers(dtype), numbers(), numbers(), True, matrix(), numbers(), numbers()),
     )
+
+
+def _channel_norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    kernels = kernels_for(where, "channel_norm")
+    samples = min(size, 16)
+    for groups, length in ((0, 1), (0, size), (size, size)):
+        count = samples * groups if groups else size
+
+        def images(length: int = length) -> Any:
+            return _zeros((samples, size, 2 * length), dtype, where)
+
+        def numbers(count: int = size, kind: dtypes.dtype = dtype) -> Any:
+            return _zeros((count,), kind, where)
+
+        statistics = functools.partial(numbers, count, dtypes.float64)
+
+        def forward(images: Any = images, groups: int = groups, statistics: Any = statistics) -> Any:
+            return images(), groups, numbers(), numbers(), 1e-5, images(), *(statistics() for _ in range(3))
+
+        def backward(images: Any = images, groups: int = groups, statistics: Any = statistics) -> Any:
+            given = images(), images(), groups, False, numbers(), statistics(), statistics()
+            return *given, images(), numbers(), numbers()
+
+        yield kernels.channel_forward, forward
+        yield kernels.channel_backward, backward
+        if not groups:
+
+            def evaluation(images: Any = images, statistics: Any = statistics) -> Any:
+                return images(), statistics(), statistics(), numbers(), numbers(), 1e-5, images(), statistics()
+
+            yield kernels.channel_affine, evaluation
+    yield kernels.track, lambda: (numbers(), numbers(size, dtypes.float64), 0.1, 1.0)
+
+
+def _losses(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    """Yield what classifiers and regressions train with."""
+    kernels, pairs = kernels_for(where, "cross_entropy"), kernels_for(where, "loss")
+    weight = functools.partial(_zeros, (0,), dtype, where)
+    for inner in (1, size):
+        shape = (min(size, 16), size, inner)
+
+        def scores(shape: tuple[int, ...] = shape) -> Any:
+            return _zeros(shape, dtype, where)
+
+        def each(shape: tuple[int, ...] = shape, kind: dtypes.dtype = dtype) -> Any:
+            return _zeros((shape[0], shape[2]), kind, where)
+
+        labels = functools.partial(each, shape, dtypes.int64)
+
+        def forward(scores: Any = scores, each: Any = each, labels: Any = labels) -> Any:
+            return scores(), labels(), weight(), 0.0, -100, each(), each(), each()
+
+        def backward(scores: Any = scores, each: Any = each, labels: Any = labels) -> Any:
+            one = _zeros((1,), dtype, where)
+            return scores(), labels(), weight(), 0.0, -100, each(), each(), one, 1.0, scores()
+
+        yield kernels.label_forward, forward
+        yield kernels.label_backward, backward
+    matrix = functools.partial(_zeros, (size, size), dtype, where)
+    yield pairs.pair_total, lambda: ("mse", 0.0, matrix(), matrix(), 1.0)
+    yield pairs.pair_backward, lambda: ("mse", 0.0, _zeros((1,), dtype, where), 1.0, matrix(), matrix(), matrix())
+
+
+def _optimizers(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    if where.type != "cpu":
+        return
+    kernels, matrix = kernels_for(where, "optimizer"), functools.partial(_zeros, (size, size), dtype, where)
+    yield kernels.sgd_step, lambda: (matrix(), matrix(), 0.0, 0.0, False)
+    yield kernels.momentum_step, lambda: (matrix(), matrix(), matrix(), 0.0, 0.0, False, 0.0, 1.0, 0.0)
+    yield kernels.adam_step, lambda: (*(matrix() for _ in range(4)), None, 0.9, 0.9, 1.0, 0.0, 1.0, 0.0, False)
 
 
 def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
@@ -292,6 +354,9 @@ def _training(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 FAMILIES: dict[str, Callable[[dtypes.dtype, Device, int], _Run]] = {
     "activation": _elementwise,
     "norm": _norm,
+    "channel_norm": _channel_norm,
+    "loss": _losses,
+    "optimizer": _optimizers,
     "softmax": _softmax,
     "attention": _attention,
     "matmul": _matmul,

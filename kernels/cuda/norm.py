@@ -1,4 +1,4 @@
-"""Normalisation on CUDA: the functions of `nbtorch.kernels.cpu.norm`.
+"""Normalisation on CUDA: the functions of `nbtorch.kernels.cpu.norm`, and the passes that `channel_norm` is made of.
 
 A block sums a row: each thread its share, then all shares in a tree of fixed shape, in float64. So results have the
 same bits in every run.

@@ -15,9 +15,6 @@ from ..tensor import Tensor
 from .operands import not_implemented, require_same_device, require_tensor, to_dtype
 from .pad import ConstantPad
 
-SHORT_ROW = 8
-"""Channels of fewer elements than this are brought together over the batch before a pass over rows."""
-
 
 def _wide(array: Any) -> Any:
     """Return an array of halves in float32; others as they are."""
@@ -27,134 +24,76 @@ def _wide(array: Any) -> Any:
 class ChannelNorm(Node):
     """(x - mean) / sqrt(variance + eps) · weight + bias for x of (N, C, *).
 
-    Mean and variance are given, one of each for a channel, or taken over the batch (`groups` None), or over the groups
+    Mean and variance are given, one of each for a channel, or taken over the batch (`groups` 0), or over the groups
     of channels of each sample.
     """
 
     saves_inputs = (0, 1)
     keeps_state = True
+    fresh_gradients = True
 
-    def __init__(self, groups: int | None, eps: float, mean: Any = None, variance: Any = None) -> None:
+    def __init__(self, groups: int, eps: float, mean: Any = None, variance: Any = None) -> None:
         self.groups, self.eps = groups, eps
         self.given = mean is not None
-        self.mean, self.variance = mean, variance
-        self.name = "NativeBatchNormBackward0" if groups is None else "NativeGroupNormBackward0"
+        if mean is not None:
+            self.mean, self.variance = mean.astype(np.float64), variance.astype(np.float64)
+        self.name = "NativeGroupNormBackward0" if groups else "NativeBatchNormBackward0"
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:
-        kernels = kernels_for(self.where, "norm")
-        rows = self._rows(x)
-        self._find_statistics(rows, kernels)
-        scale = self._per_row(self.rstd) * self._affine(weight)
+        rows, weight, bias = self._rows(x), self._wide(weight), self._wide(bias)
         y = allocate(rows.shape, rows.dtype, self.where)
-        self._kernel(kernels, "affine")(rows, self.center, scale, self._affine(bias), y)
-        return self._restored(y, x)
+        empty = array_module(self.where).empty
+        count = len(x) * self.groups if self.groups else x.shape[1]
+        self.rstd = empty(count)
+        kernels = kernels_for(self.where, "channel_norm")
+        if self.given:
+            if x.size:
+                kernels.channel_affine(rows, self.mean, self.variance, weight, bias, self.eps, y, self.rstd)
+        else:
+            self.mean, self.variance = empty(count), empty(count)
+            if x.size:
+                statistics = self.mean, self.variance, self.rstd
+                kernels.channel_forward(rows, self.groups, weight, bias, self.eps, y, *statistics)
+        y = y.reshape(x.shape)
+        return y if y.dtype is x.dtype else y.astype(x.dtype, copy=False)
 
     def _rows(self, x: Any) -> Any:
-        """Return x as rows of one channel each, or as a matrix whose columns are channels where a row is one element.
+        """Return x as (N, C, the product of the other extents), halves in float32."""
+        x = contiguous(_wide(x), self.where)
+        return x if x.ndim == 3 else x.reshape(x.shape[0], x.shape[1], math.prod(x.shape[2:]))
 
-        Notes how many samples and channels they stand for, and how many elements make a channel of a sample.
-        """
-        samples, channels = x.shape[:2]
-        length = math.prod(x.shape[2:])
-        x = _wide(x).reshape(samples, channels, length) if x.size else np.zeros((samples, channels, length), np.float32)
-        self.columns = self.groups is None and length == 1
-        self.gathered = self.groups is None and 1 < length < SHORT_ROW
-        if self.columns:
-            self.samples, self.channels, self.length = 1, channels, samples
-            return contiguous(x, self.where).reshape(samples, channels)
-        if self.gathered:
-            x, samples, length = x.transpose(1, 0, 2), 1, samples * length
-        self.samples, self.channels, self.length = samples, channels, length
-        return contiguous(x, self.where).reshape(samples * channels, length)
+    def _wide(self, numbers: Any) -> Any:
+        return contiguous(_wide(numbers), self.where)
 
-    def _kernel(self, kernels: Any, name: str) -> Any:
-        """Return the kernel for rows or for columns."""
-        return getattr(kernels, f"{'column' if self.columns else 'row'}_{name}")
-
-    def _restored(self, rows: Any, x: Any) -> Any:
-        """Return rows in the shape and type of x."""
-        if self.gathered:
-            rows = contiguous(
-                rows.reshape(self.channels, x.shape[0], math.prod(x.shape[2:])).transpose(1, 0, 2), self.where
-            )
-        return rows.reshape(x.shape).astype(x.dtype, copy=False)
-
-    def _find_statistics(self, rows: Any, kernels: Any) -> None:
-        """Set mean, biased variance and the inverse standard deviation, of shape (1, C) or (N, groups)."""
-        xp = array_module(self.where)
-        if self.given:
-            self.mean = self.mean.astype(np.float64).reshape(1, -1)
-            self.variance = self.variance.astype(np.float64).reshape(1, -1)
-        else:
-            shape: tuple[int, ...] = (self.samples, self.channels)
-            means, squares = xp.empty(shape), xp.empty(shape)
-            self._kernel(kernels, "moments")(rows, means.reshape(-1), squares.reshape(-1))
-            axis = 0
-            if self.groups is not None:
-                axis, shape = 2, (self.samples, self.groups, self.channels // max(self.groups, 1))
-                means, squares = means.reshape(shape), squares.reshape(shape)
-            mean = means.mean(axis, keepdims=True)
-            # the deviations of rows' means from the common one add to those inside of rows (Chan et al., 1979)
-            total = squares.sum(axis) + self.length * ((means - mean) ** 2).sum(axis)
-            self.count = self.length * shape[axis]
-            statistics = (1, -1) if axis == 0 else shape[:2]
-            self.mean, self.variance = mean.reshape(statistics), (total / self.count).reshape(statistics)
-        self.rstd = 1 / xp.sqrt(self.variance + self.eps)
-        self.center = self._per_row(self.mean)
-
-    def _per_row(self, statistics: Any) -> Any:
-        """Return statistics of channels or groups for every row."""
-        xp = array_module(self.where)
-        if self.groups is None or self.given:
-            return xp.repeat(statistics.reshape(1, -1), self.samples, 0).reshape(-1)
-        return xp.repeat(statistics, self.channels // max(self.groups, 1), 1).reshape(-1)
-
-    def _affine(self, numbers: Any) -> Any:
-        """Return the numbers of channels for every row, in float64."""
-        wide = numbers.astype(np.float64).reshape(1, -1)
-        return array_module(self.where).repeat(wide, self.samples, 0).reshape(-1)
+    def track(self, running: Tensor | None, values: Any, momentum: float, factor: float = 1.0) -> None:
+        """Move a running statistic towards new values, in place."""
+        if running is not None:
+            kernels_for(self.where, "channel_norm").track(running._array, values, momentum, factor)
+            running._bump_version()
 
     def backward(self, grad: Tensor) -> Any:
         x, weight = self.saved_tensors
         if state.enabled:
             return self._recorded_backward(grad, x, weight)
-        xp, kernels = array_module(self.where), kernels_for(self.where, "norm")
-        rows, grads = self._rows(x._array), self._rows(grad._array)
-        shape = (self.samples, self.channels)
-        sums, dots = xp.empty(shape), xp.empty(shape)
-        self._kernel(kernels, "dots")(grads, rows, self.center, sums.reshape(-1), dots.reshape(-1))
-        rstd = self._per_row(self.rstd).reshape(shape)
-        to_x, to_weight, to_bias = self.needs_input_grad
-        grad_x = self._input_gradient(grads, rows, sums, dots, rstd, weight._array, kernels) if to_x else None
+        rows, grads, slopes = self._rows(x._array), self._rows(grad._array), self._wide(weight._array)
+        result = allocate(rows.shape, rows.dtype, self.where)
+        zeros = array_module(self.where).zeros
+        grad_weight, grad_bias = zeros(slopes.shape, slopes.dtype), zeros(slopes.shape, slopes.dtype)
+        if rows.size:
+            kernels_for(self.where, "channel_norm").channel_backward(
+                grads, rows, self.groups, self.given, slopes, self.mean, self.rstd, result, grad_weight, grad_bias
+            )
+        kind = weight._array.dtype
         return (
-            None if grad_x is None else grad._wrap_like(self._restored(grad_x, x._array)),
-            weight._wrap_like((dots * rstd).sum(0).astype(weight._array.dtype)) if to_weight else None,
-            weight._wrap_like(sums.sum(0).astype(weight._array.dtype)) if to_bias else None,
+            grad._wrap_like(result.reshape(x._array.shape).astype(x._array.dtype, copy=False)),
+            weight._wrap_like(grad_weight.astype(kind, copy=False)),
+            weight._wrap_like(grad_bias.astype(kind, copy=False)),
         )
-
-    def _input_gradient(self, grads: Any, rows: Any, sums: Any, dots: Any, rstd: Any, weight: Any, kernels: Any) -> Any:
-        """Return rstd·(weight·grad - mean(weight·grad) - normal·mean(weight·grad·normal)) as rows."""
-        weights = self._affine(weight).reshape(sums.shape)
-        if self.given:
-            of_x = shift = (sums * 0).reshape(-1)
-        else:
-            of_x = self._per_row(self._over_statistics(weights * dots)) * -(rstd**3).reshape(-1) / self.count
-            shift = self._per_row(self._over_statistics(weights * sums)) * -rstd.reshape(-1) / self.count
-        grad_x = allocate(rows.shape, rows.dtype, self.where)
-        self._kernel(kernels, "combine")(grads, rows, self.center, (weights * rstd).reshape(-1), of_x, shift, grad_x)
-        return grad_x
-
-    def _over_statistics(self, values: Any) -> Any:
-        """Return the sums of values of rows over what shares a mean."""
-        if self.groups is None:
-            return values.sum(0, keepdims=True)
-        return values.reshape(self.samples, self.groups, self.channels // self.groups).sum(2)
 
     def _grouped(self, flat: Tensor) -> tuple[int, ...]:
         """Return the shape of (N, C, length) with the channels of a group brought together."""
         samples, channels, length = flat.shape
-        groups = self.groups or 1
-        return samples, groups, channels // groups * length
+        return samples, self.groups, channels // self.groups * length
 
     def _recorded_backward(self, grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients by operations that are recorded."""
@@ -167,7 +106,7 @@ class ChannelNorm(Node):
             normal = (flat - mean) * rstd
             grad_x = grads * (slopes * rstd)
         else:
-            shape, dims = (flat.shape, (0, 2)) if self.groups is None else (self._grouped(flat), (2,))
+            shape, dims = (self._grouped(flat), (2,)) if self.groups else (flat.shape, (0, 2))
             normal, rstd = _normalized(flat.reshape(shape), dims, self.eps)
             weighted = (grads * slopes).reshape(shape)
             grad_x = _normal_gradient(weighted, normal, rstd, dims)
@@ -279,13 +218,6 @@ def _require_channels(channels: int, **others: Tensor | None) -> None:
             raise RuntimeError(f"{argument} should contain {channels} elements not {tensor.numel()}")
 
 
-def _update(running: Tensor | None, value: Any, momentum: float) -> None:
-    """Move a running statistic towards a new value, in place."""
-    if running is not None:
-        running._array[...] = (1 - momentum) * running._array + momentum * value.reshape(running._array.shape)
-        running._bump_version()
-
-
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -330,12 +262,13 @@ def batch_norm(
     scale, shift = _affine(input, weight, bias, (channels,))
     if not training:
         assert running_mean is not None and running_var is not None
-        return ChannelNorm(None, eps, running_mean._array, running_var._array)(input, scale, shift)
-    node = ChannelNorm(None, eps)
+        return ChannelNorm(0, eps, running_mean._array, running_var._array)(input, scale, shift)
+    node = ChannelNorm(0, eps)
     output = node(input, scale, shift)
     if input.numel():
-        _update(running_mean, node.mean, momentum)
-        _update(running_var, node.variance * (node.count / (node.count - 1)), momentum)
+        count = input.numel() // channels
+        node.track(running_mean, node.mean, momentum)
+        node.track(running_var, node.variance, momentum, count / (count - 1))
     return output
 
 
@@ -395,12 +328,12 @@ def instance_norm(
     scale, shift = _affine(input, weight, bias, (channels,))
     if not use_input_stats:
         assert running_mean is not None and running_var is not None
-        return ChannelNorm(None, eps, running_mean._array, running_var._array)(input, scale, shift)
+        return ChannelNorm(0, eps, running_mean._array, running_var._array)(input, scale, shift)
     node = ChannelNorm(channels, eps)
     output = node(input, scale, shift)
     if input.numel():
-        _update(running_mean, node.mean.mean(0), momentum)
-        _update(running_var, node.variance.mean(0) * (positions / (positions - 1)), momentum)
+        node.track(running_mean, node.mean, momentum)
+        node.track(running_var, node.variance, momentum, positions / (positions - 1))
     return output
 
 
