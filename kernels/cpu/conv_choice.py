@@ -7,6 +7,7 @@ threads, or the same convolution would not give the same bits.
 
 import os
 from enum import Enum
+from functools import lru_cache
 from math import prod
 
 from .conv_plan import Convolution, ceil_div
@@ -105,17 +106,22 @@ def choose(convolution: Convolution, grad_input: bool = False, winograd: bool | 
         grad_input: whether the gradient of the input is meant.
         winograd: whether Winograd's convolution may be chosen, by default as the environment says.
     """
-    allowed = winograd_allowed() if winograd is None else winograd
+    return _choose(convolution, grad_input, winograd_allowed() if winograd is None else winograd)
+
+
+@lru_cache(maxsize=4096)
+def _choose(convolution: Convolution, grad_input: bool, winograd: bool) -> Algorithm:
     target = convolution.input_shape if grad_input else convolution.output_shape
     if _is_depthwise(convolution):
         # the scattered source of a gradient is written element by element, for which its rows must have gaps
         scattered = grad_input and convolution.stride != (1, 1, 1)
         return Algorithm.OFFSET_GEMM if scattered and convolution.stride[2] == 1 else Algorithm.DEPTHWISE
-    if allowed and _winograd_fits(convolution) and _winograd_pays(convolution, target):
+    if winograd and _winograd_fits(convolution) and _winograd_pays(convolution, target):
         return Algorithm.WINOGRAD
     return Algorithm.POSITION_GEMM if _positions_pay(convolution, grad_input) else Algorithm.OFFSET_GEMM
 
 
+@lru_cache(maxsize=4096)
 def choose_grad_weight(convolution: Convolution) -> Algorithm:
     """Return the algorithm for the gradient of the weight."""
     if _is_depthwise(convolution):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nbtorch.kernels import geometry
@@ -69,17 +70,17 @@ def _require_conv_types(operation: str, input: Tensor, weight: Tensor, bias: Ten
     require_tensor(operation, "weight", weight)
     if bias is not None:
         require_tensor(operation, "bias", bias)
-    tensors = {"weight": weight, "bias": bias}
-    for name, tensor in tensors.items():
+    dtype = input.dtype
+    for name, tensor in ("weight", weight), ("bias", bias):
         if tensor is None:
             continue
         require_same_device(operation, input, tensor)
-        if tensor.dtype is not input.dtype:
+        if tensor.dtype is not dtype:
             raise RuntimeError(
                 f"{operation}: Input type ({input.type()}) and {name} type ({tensor.type()}) should be the same"
             )
-    if input.dtype.category < 2:
-        raise RuntimeError(f'"{operation}" not implemented for {input.dtype}: input must be floating point or complex')
+    if dtype.category < 2:
+        raise RuntimeError(f'"{operation}" not implemented for {dtype}: input must be floating point or complex')
 
 
 def _require_weight(operation: str, weight: Tensor, rank: int, groups: int) -> None:
@@ -118,7 +119,8 @@ def _conv(
     _require_conv_types(name, input, weight, bias)
     _require_weight(name, weight, rank, groups)
     x = input if batched else input.unsqueeze(0)
-    out_channels, in_channels = weight.shape[0], weight.shape[1] * groups
+    shape, weight_shape = x._array.shape, weight._array.shape
+    out_channels, in_channels = weight_shape[0], weight_shape[1] * groups
     if out_channels % groups:
         raise RuntimeError(
             f"{name}: expected weight to have a number of output channels divisible by groups={groups},"
@@ -126,30 +128,45 @@ def _conv(
         )
     if out_channels == 0:
         raise RuntimeError(f"{name}: weight must have at least one output channel, got shape {tuple(weight.shape)}")
-    if x.shape[1] != in_channels:
+    if shape[1] != in_channels:
         raise RuntimeError(
             f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have"
-            f" {in_channels} channels, but got {x.shape[1]} channels instead"
+            f" {in_channels} channels, but got {shape[1]} channels instead"
         )
     _require_bias(name, bias, out_channels)
     strides, dilations = extents(name, "stride", stride, rank), extents(name, "dilation", dilation, rank)
-    kernel = tuple(weight.shape[2:])
-    pads = _conv_padding(name, padding, kernel, strides, dilations)
-    size = geometry.conv_output_size(name, x.shape[2:], kernel, strides, pads, dilations)
-    before = tuple(pair[0] for pair in pads)
+    pads = padding if isinstance(padding, str) else extents(name, "padding", padding, rank)
+    before, size = _conv_geometry(name, shape[2:], weight_shape[2:], strides, pads, dilations)
     output = convolution(x, weight, bias, strides, before, dilations, groups, False, size)
     return output if batched else output.squeeze(0)
 
 
+@lru_cache(maxsize=4096)
+def _conv_geometry(
+    name: str,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] | str,
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the padding before each dimension and the extents of the output, once they are found to be possible."""
+    pads = _conv_padding(name, padding, kernel, stride, dilation)
+    return tuple([pair[0] for pair in pads]), geometry.conv_output_size(name, size, kernel, stride, pads, dilation)
+
+
 def _conv_padding(
-    name: str, padding: Any, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+    name: str,
+    padding: tuple[int, ...] | str,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
 ) -> tuple[tuple[int, int], ...]:
-    """Return (before, after) pairs for ints, tuples, `"valid"` and `"same"`."""
-    rank = len(kernel)
+    """Return (before, after) pairs for tuples, `"valid"` and `"same"`."""
     if not isinstance(padding, str):
-        return tuple((p, p) for p in extents(name, "padding", padding, rank))
+        return tuple([(p, p) for p in padding])
     if padding == "valid":
-        return ((0, 0),) * rank
+        return ((0, 0),) * len(kernel)
     if padding != "same":
         raise RuntimeError(f"Invalid padding string: '{padding}': {name} expects 'valid' or 'same'")
     if any(s != 1 for s in stride):
@@ -217,6 +234,9 @@ def conv3d(
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
+_conv_transpose_size = lru_cache(maxsize=4096)(geometry.conv_transpose_output_size)
+
+
 def _conv_transpose(
     rank: int,
     input: Tensor,
@@ -248,7 +268,7 @@ def _conv_transpose(
     strides, dilations = extents(name, "stride", stride, rank), extents(name, "dilation", dilation, rank)
     pads = extents(name, "padding", padding, rank)
     extra = extents(name, "output_padding", output_padding, rank)
-    size = geometry.conv_transpose_output_size(name, x.shape[2:], weight.shape[2:], strides, pads, extra, dilations)
+    size = _conv_transpose_size(name, tuple(x.shape[2:]), tuple(weight.shape[2:]), strides, pads, extra, dilations)
     output = convolution(x, weight, bias, strides, pads, dilations, groups, True, size)
     return output if batched else output.squeeze(0)
 

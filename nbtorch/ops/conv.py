@@ -8,6 +8,7 @@ both operations and every order of derivative.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ..autograd.graph import Node
@@ -34,11 +35,12 @@ class _Geometry:
     """How a convolution's kernel steps over its input, for each spatial dimension; `padding` is what comes before."""
 
     def __init__(self, stride: Extents, padding: Extents, dilation: Extents, groups: int) -> None:
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.arguments = triple(stride, 1), triple(padding, 0), triple(dilation, 1), groups
+        """The arguments that the kernels take."""
+        self.groups = groups
 
-    def arguments(self) -> tuple[Any, ...]:
-        """Return the arguments that the kernels take."""
-        return triple(self.stride, 1), triple(self.padding, 0), triple(self.dilation, 1), self.groups
+
+_geometry = lru_cache(maxsize=1024)(_Geometry)
 
 
 class Convolution(Node):
@@ -66,7 +68,7 @@ class Convolution(Node):
             volumetric(x, self.where),
             volumetric(weight, self.where),
             None if bias is None else contiguous(bias, self.where),
-            *self.geometry.arguments(),
+            *self.geometry.arguments,
             volumetric(output, self.where),
         )
         return output
@@ -101,7 +103,7 @@ class ConvolutionWeight(Node):
         kernels_for(self.where, "conv").conv_grad_weight(
             volumetric(grad_output, self.where),
             volumetric(x, self.where),
-            *self.geometry.arguments(),
+            *self.geometry.arguments,
             volumetric(grad_weight, self.where),
         )
         return grad_weight
@@ -151,7 +153,7 @@ def convolution(
             bias,
             lambda x, w: convolution(x, w, None, stride, padding, dilation, groups, transposed, output_size),
         )
-    node = Convolution(_Geometry(stride, padding, dilation, groups), transposed, output_size)
+    node = Convolution(_geometry(stride, padding, dilation, groups), transposed, output_size)
     return node(input, weight) if bias is None else node(input, weight, bias)
 
 
