@@ -496,5 +496,6 @@ def convolve(convolution: Convolution, source, weight, transposed: bool, bias, t
     if workers > 1:
         _parallel(workers, units, tasks, tables, layout, *arrays, memory, numbers)
         return
-    _pack_weights(0, units, tables, layout, arrays[1], u)
+    if units:
+        _pack_weights(0, units, tables, layout, arrays[1], u)
     _tasks(0, tasks, tables, layout, *arrays, memory[0], numbers[0])
