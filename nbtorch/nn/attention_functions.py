@@ -19,6 +19,8 @@ from ..tensor import Tensor
 from .attention import SDPBackend, allowed
 from .padding import pad
 
+__all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
+
 
 def scaled_dot_product_attention(
     query: Tensor,

@@ -1,4 +1,7 @@
-"""Functions of `torch.nn.functional`: argument forms and checks here, the work in `nbtorch.ops`."""
+"""Functions of `torch.nn.functional`: argument forms and checks here, the work in `nbtorch.ops`.
+
+A family with a file of its own beside this one lists its functions in the file's `__all__`, from which they come here.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,10 @@ from ..random import numpy_generator, random_keys
 from ..tensor import Tensor, normalize_dim
 from . import grad as grad
 from .arguments import Sizes, extents, require_rank
-from .attention_functions import multi_head_attention_forward as multi_head_attention_forward
-from .attention_functions import scaled_dot_product_attention as scaled_dot_product_attention
-from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from .attention_functions import *  # noqa: F403
+from .linear_cross_entropy import *  # noqa: F403
 from .loss_functions import *  # noqa: F403
-from .padding import pad as pad
+from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .sampling import *  # noqa: F403
 

@@ -15,6 +15,8 @@ from ..ops.operands import require_tensor
 from ..tensor import Tensor
 from .loss_functions import cross_entropy
 
+__all__ = ["linear_cross_entropy"]
+
 _IGNORED = -100  # where no `ignore_index` is given, as in `cross_entropy`
 
 

@@ -13,6 +13,8 @@ from ..ops.operands import fitting_scalar, is_scalar, not_implemented, require_t
 from ..ops.pad import ConstantPad, IndexedPad
 from ..tensor import Tensor
 
+__all__ = ["pad"]
+
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
     """Return a tensor with a border.
