@@ -4,7 +4,8 @@ A grid runs from -1 to 1 over an axis: from edge to edge, or with aligned corner
 to that of the last one. Positions are in elements, the first at 0.
 """
 
-from nbtorch.kernels.elementary import number
+import numpy as np
+from nbtorch.kernels.elementary import number, select
 from nbtorch.kernels.geometry import GRID_MODES, GRID_PADDING_MODES
 from nbtorch.kernels.jit import njit
 
@@ -29,34 +30,35 @@ def position(place, extent, align_corners):
 def clipped(at, extent, otherwise):
     """Return a position moved to the edge if it lies outside, and the slope of that; NaN goes to `otherwise`."""
     zero, last = number(0, at), number(extent - 1, at)
-    if at != at:
-        return number(otherwise, at), zero
-    if at <= zero:
-        return zero, zero
-    if at >= last:
-        return last, zero
-    return at, number(1, at)
+    place = select(at > zero, select(at < last, at, last), zero)
+    return select(at == at, place, number(otherwise, at)), number((at > zero) & (at < last), at)
 
 
 @njit
 def reflected(at, extent, align_corners, otherwise):
     """Return a position reflected at the edges until it lies inside, and the slope of that."""
-    low = number(0, at) if align_corners else number(-0.5, at)
+    zero = number(0, at)
+    low = zero if align_corners else number(-0.5, at)
     span = number(extent - 1 if align_corners else extent, at)
-    if span == number(0, at):
-        return number(0, at), number(0, at)
-    distance, sign = at - low, number(1, at)
-    if distance < number(0, at):
-        distance, sign = -distance, -sign
+    if span == zero:
+        return zero, zero
+    beyond = at - low
+    distance = select(beyond < zero, -beyond, beyond)
     flips = distance / span
-    if not flips < number(1 << 30, at):
-        return clipped(flips - flips, extent, otherwise)
-    whole = int(flips)
-    inside = distance - number(whole, at) * span
-    if whole % 2 == 1:
-        inside, sign = span - inside, -sign
+    finite = flips < number(1 << 30, at)
+    whole = np.int32(select(finite, flips, zero))
+    rest = distance - number(whole, at) * span
+    odd = (whole & 1) == 1
+    inside = select(finite, select(odd, span - rest, rest), flips - flips)
     place, factor = clipped(inside + low, extent, otherwise)
-    return place, factor * sign
+    return place, select(odd != (beyond < zero), -factor, factor)
+
+
+@njit
+def bounded(at, extent):
+    """Return a position that lies not far outside if it did lie outside, or was NaN, and how it depends on it: as 1."""
+    low, high = number(-4, at), number(extent + 4, at)
+    return select(at > low, select(at < high, at, high), low), number(1, at)
 
 
 @njit
@@ -66,16 +68,14 @@ def padded(at, extent, padding_mode, align_corners, otherwise):
         return clipped(at, extent, otherwise)
     if padding_mode == REFLECTION:
         return reflected(at, extent, align_corners, otherwise)
-    if not at > number(-4, at):
-        return number(-4, at), number(1, at)
-    return min(at, number(extent + 4, at)), number(1, at)
+    return bounded(at, extent)
 
 
 @njit
 def floor(at):
     """Return the largest whole number below a position of moderate size."""
-    low = number(int(at), at)
-    return low - number(1, at) if low > at else low
+    low = number(np.int32(at), at)
+    return low - number(low > at, at)
 
 
 @njit
@@ -83,16 +83,15 @@ def nearest_even(at):
     """Return the nearest whole number, of two the even one."""
     low = floor(at)
     twice = (at - low) + (at - low)
-    if twice < number(1, at) or (twice == number(1, at) and int(low) % 2 == 0):
-        return low
-    return low + number(1, at)
+    up = (twice > number(1, at)) | ((twice == number(1, at)) & ((np.int32(low) & 1) == 1))
+    return low + number(up, at)
 
 
 @njit
 def tap(place, extent):
-    """Return the number of an element, -1 if there is none."""
-    element = int(place)
-    return element if 0 <= element < extent else -1
+    """Return the number of an element, -1 if there is none; int32."""
+    element = np.int32(place)
+    return select((element >= np.int32(0)) & (element < np.int32(extent)), element, np.int32(-1))
 
 
 @njit
