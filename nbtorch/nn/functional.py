@@ -9,6 +9,8 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbtorch.kernels import geometry
 
 from .. import dtypes
@@ -16,7 +18,7 @@ from ..autograd.grad_mode import no_grad
 from ..ops import activation, arithmetic, loss, matmul
 from ..ops.conv import convolution
 from ..ops.dropout import Dropout
-from ..ops.embedding import Embedding
+from ..ops.embedding import Bags, Embedding, EmbeddingBag
 from ..ops.fold import Blocks, Fold, Unfold
 from ..ops.grouped import grouped_mm as grouped_mm
 from ..ops.norm import batch_norm as batch_norm
@@ -879,6 +881,143 @@ def embedding(
     if max_norm is not None and indices.size:
         _shorten_rows(weight, indices, max_norm, norm_type)
     return Embedding(indices, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)(weight)
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Return sums, means or maxima of bags of rows of a table; zeros for an empty bag.
+
+    Args:
+        input: row numbers, int32 or int64: (B, n), each row a bag, or (n,), cut into bags by `offsets`.
+        weight: the table, (V, D).
+        offsets: where each bag begins in a flat `input`, (B,).
+        max_norm: rows that are picked and longer are first scaled down to this norm, in place.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is picked.
+        mode: `sum`, `mean` or `max`.
+        sparse: accepted for PyTorch's sake; gradients are dense.
+        per_sample_weights: factors of the rows of sums, in the shape of `input`.
+        include_last_offset: whether `offsets` ends with where the last bag ends, (B + 1,).
+        padding_idx: a row that counts in no bag and gets no gradient; negative numbers count from the end.
+
+    Returns:
+        (B, D).
+
+    Raises:
+        ValueError: shapes or options that do not go together.
+        NotImplementedError: factors for means or maxima.
+        RuntimeError: row numbers or offsets out of range, or another type.
+    """
+    if weight.dtype is dtypes.int64 and input.is_floating_point():
+        warnings.warn(
+            "Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input, ...)` is"
+            " deprecated, and should now be `embedding_bag(input, weight, ...)`.",
+            UserWarning,
+            stacklevel=2,
+        )
+        weight, input = input, weight
+    if per_sample_weights is not None and input.shape != per_sample_weights.shape:
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same"
+            f" shape as the input ({input.shape})"
+        )
+    if weight.dim() != 2:
+        raise ValueError(f"embedding_bag: weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    starts = _bag_starts(input, offsets)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"embedding_bag: mode has to be one of sum, mean or max, got {mode!r}")
+    if mode == "max" and scale_grad_by_freq:
+        raise ValueError("embedding_bag: max mode does not support scaling the gradient by the frequency")
+    if mode == "max" and sparse:
+        raise ValueError("embedding_bag: max mode does not support sparse weights")
+    tensors = [input, weight, *[t for t in (offsets, per_sample_weights) if t is not None]]
+    require_same_device("embedding_bag", *tensors)
+    _require_bag_types(input, weight, starts, per_sample_weights)
+    indices = input._array.reshape(-1)
+    outside = (indices < 0) | (indices >= weight.shape[0])
+    if outside.any():
+        place = int(outside.argmax())
+        raise RuntimeError(
+            f"embedding_bag: Index {place} of input takes value {int(indices[place])} which is not in the valid range"
+            f" [0, {weight.shape[0]})"
+        )
+    if max_norm is not None and indices.size:
+        _shorten_rows(weight, indices, max_norm, norm_type)
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum'"
+            f" (got mode='{mode}')."
+        )
+    bounds = _bag_bounds(weight._xp, starts, indices.size, include_last_offset and input.dim() == 1)
+    if padding_idx is not None and not -weight.shape[0] <= padding_idx < weight.shape[0]:
+        raise RuntimeError(
+            f"embedding_bag: padding_idx must be within the number of embeddings, {-weight.shape[0]} through"
+            f" {weight.shape[0] - 1}, but got {padding_idx}"
+        )
+    padding = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    flat = indices.astype(np.int64, copy=False)
+    bags = EmbeddingBag(Bags(weight._xp, flat, bounds, padding, mode, bool(scale_grad_by_freq)))
+    return bags(weight) if per_sample_weights is None else bags(weight, per_sample_weights.reshape(-1))
+
+
+def _bag_starts(input: Tensor, offsets: Tensor | None) -> Any:
+    """Return where the bags begin, as an array."""
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "embedding_bag: if input is 2D, then offsets has to be None, as input is treated is a mini-batch of"
+                f" fixed length sequences. However, found offsets of type {type(offsets)}"
+            )
+        if input.shape[1] == 0:
+            raise RuntimeError(f"embedding_bag: step must be nonzero: the bags are empty, got {tuple(input.shape)}")
+        return input._xp.arange(0, input.numel(), input.shape[1]).astype(input._array.dtype)
+    if input.dim() != 1:
+        raise ValueError(f"embedding_bag: input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if offsets is None:
+        raise ValueError("embedding_bag: offsets has to be a 1D Tensor but got None")
+    if offsets.dim() != 1:
+        raise ValueError(f"embedding_bag: offsets has to be a 1D Tensor, got {offsets.dim()} dimensions")
+    return offsets._array
+
+
+def _require_bag_types(input: Tensor, weight: Tensor, starts: Any, per_sample_weights: Tensor | None) -> None:
+    kinds = input._array.dtype, starts.dtype
+    if np.result_type(*kinds) not in (np.int32, np.int64):
+        raise RuntimeError(f"embedding_bag: expected input and offsets of type torch.int64 or torch.int32, got {kinds}")
+    if not weight.is_floating_point():
+        raise RuntimeError(f"embedding_bag: expected weight of a floating-point type, got {weight.dtype}")
+    if per_sample_weights is not None and per_sample_weights.dtype is not weight.dtype:
+        raise RuntimeError(
+            f"embedding_bag: expected per_sample_weights of type {weight.dtype}, that of weight,"
+            f" got {per_sample_weights.dtype}"
+        )
+
+
+def _bag_bounds(xp: Any, starts: Any, count: int, complete: bool) -> Any:
+    """Return where the bags begin, and at the end where the last one ends, as an array of int64."""
+    if complete and len(starts) == 0:
+        raise RuntimeError("embedding_bag: include_last_offset: number of offset should be at least 1")
+    bounds = starts.astype(np.int64)
+    if len(bounds) and bounds[0] != 0:
+        raise RuntimeError(f"embedding_bag: offsets[0] has to be 0, got {int(bounds[0])}")
+    if len(bounds) and bounds[-1] > count:
+        raise RuntimeError(
+            f"embedding_bag: offsets[-1] can not be greater than input's length {count}, got {int(bounds[-1])}"
+        )
+    if (bounds[1:] < bounds[:-1]).any():
+        raise RuntimeError("embedding_bag: offsets have to ascend")
+    return bounds if complete else xp.concatenate([bounds, xp.full(1, count, np.int64)])
 
 
 def _shorten_rows(weight: Tensor, indices: Any, max_norm: float, norm_type: float) -> None:
