@@ -29,7 +29,9 @@ def activation_backward(
 
 def _pair(options: tuple[float, ...]) -> tuple[float, float]:
     """Return two numbers for any number of options, so that all functions share the types of their arguments."""
-    first, second = (*options, 0.0, 0.0)[:2]
+    if not options:
+        return 0.0, 0.0
+    first, second = (*options, 0.0)[:2]
     return float(first), float(second)
 
 

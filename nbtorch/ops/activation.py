@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import dtypes
-from ..autograd.grad_mode import state
+from ..autograd.grad_mode import observers, state
 from ..autograd.graph import Node
-from ..device import allocate, array_module, contiguous, kernels_for
+from ..device import CPU, allocate, array_module, contiguous, kernels_for, pool
 from ..tensor import Tensor, method, normalize_dim
 from .operands import (
     is_scalar,
@@ -32,6 +32,7 @@ from .pointwise import complex_sigmoid, complex_tanh
 from .shape import cat
 
 _F = TypeVar("_F", bound=Callable[..., Tensor])
+_new = Tensor.__new__
 
 
 class Activation(Node):
@@ -44,6 +45,20 @@ class Activation(Node):
 
     def __init__(self, *options: float) -> None:
         self.options = options
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Compute the result; dense CPU arrays of float32 and float64 take a short way, as small ones are the rule."""
+        (x,) = inputs
+        array = x._array
+        if x._device is not CPU or array.dtype.char not in "fd" or not array.flags.c_contiguous:
+            return super().__call__(x)
+        result = _new(Tensor)
+        result._array = self._write(array, pool.empty(array.shape, array.dtype))
+        if state.enabled and (x._requires_grad or (x._base is not None and x._tracked())):
+            self.record(inputs, (result,))
+        elif observers.count and state.inference:
+            result._mark_inference()
+        return result
 
     def forward(self, x: Any) -> Any:
         if x.flags.c_contiguous:
@@ -110,7 +125,7 @@ def _apply(node: type[Activation], input: Tensor, options: tuple[Any, ...] = (),
     for option in options:
         if type(option) is not float and not is_scalar(option) and not isinstance(option, Tensor):
             raise TypeError(f"{name}(): the options must be numbers, got {type(option).__name__}")
-    if not input.is_floating_point():
+    if input._array.dtype.char not in "fd" and not input.is_floating_point():
         raise not_implemented(f"{name}_cpu", input.dtype, "a floating-point type")
     operation = node(*[float(option) for option in options]) if options else node()
     if not inplace:
@@ -209,6 +224,8 @@ def _of_integers(function: Any, input: Tensor, *limits: Any, inplace: bool = Fal
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return max(0, x) for each element; NaN passes through."""
     require_tensor("relu", "input", input)
+    if input._array.dtype.char in "fd" and not inplace:
+        return Relu()(input)
     refuse_complex("relu", input)
     if input.is_floating_point():
         return _apply(Relu, input, (), inplace)
