@@ -160,19 +160,25 @@ def _best_taps_intrinsic(
             _store(builder, builder.load(largest), out, place, lanes)
             _store(builder, builder.load(chosen), out_numbers, place, lanes)
 
-        def row(load: Any) -> None:
-            for place, width in _vectors(builder, windows, whole, (lanes,) if masked else (2 * lanes, lanes)):
+        def row(load: Any, *widths: int) -> None:
+            for place, width in _vectors(builder, windows, whole, widths):
                 walk(place, width, load)
 
+        def apart(index: ir.Value, lanes: int) -> ir.Value:
+            return _load_apart(builder, x, index, step, lanes)
+
         size = context.make_array(signature.args[0])(context, builder, arguments[0]).nitems
+        if masked:
+            row(apart, lanes)
+            return context.get_dummy_value()
         with builder.if_else(builder.icmp_signed("==", step, INDEX(1))) as (then, otherwise):
             with then:
-                row(lambda index, lanes: _load(builder, x, index, lanes))
+                row(lambda index, lanes: _load(builder, x, index, lanes), 2 * lanes, lanes)
             with otherwise, builder.if_else(builder.icmp_signed("==", step, INDEX(2))) as (then, otherwise):
                 with then:
-                    row(lambda index, lanes: _load_every_second(builder, x, index, lanes))
+                    row(lambda index, lanes: _load_every_second(builder, x, index, lanes), 2 * lanes, lanes)
                 with otherwise:
-                    row(lambda index, lanes: _load_apart(builder, x, index, step, lanes))
+                    row(apart, lanes)
         return context.get_dummy_value()
 
     integer = types.int64

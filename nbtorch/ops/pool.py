@@ -151,6 +151,6 @@ class MaxPoolValues(Node):
         dtype = x.dtype
         x = _of_one_integer_type(x)
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        nothing = allocate((0, 0, 0, 0, 0), np.dtype(np.int64), self.where)
+        nothing = allocate((0, 0, 0, 0, 0), self.windows.choices_dtype(self.where), self.where)
         self.windows.pick(self.where, volumetric(x, self.where), volumetric(output, self.where), nothing)
         return output.astype(dtype, copy=False)
