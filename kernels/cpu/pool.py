@@ -15,7 +15,7 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_taps, lowest, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, choose, copy, fill, following, locate, planes
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, choose, copy, fill, following, locate
 from nbtorch.kernels.jit import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -51,9 +51,9 @@ def max_pool_forward(
         return
     if math.prod(input.shape[2:]) > PLANE_LIMIT:
         raise OverflowError(f"max_pool: a plane must have at most 2**31 elements, got extents {input.shape[2:]}")
-    window = np.array((*kernel_size, *stride, *padding, *dilation))
-    work = output.size * math.prod(kernel_size)
-    _forward(math.prod(output.shape[:4]), work, planes(input), planes(output), planes(choices), window)
+    geometry = np.array((*input.shape[2:], *output.shape[2:], *kernel_size, *stride, *padding, *dilation, 0))
+    arrays = input.reshape(-1), output.reshape(-1), choices.reshape(-1), geometry
+    _forward(math.prod(output.shape[:4]), output.size * math.prod(kernel_size), *arrays)
 
 
 def max_pool_backward(
@@ -73,38 +73,39 @@ def max_pool_backward(
         return
     rows = grad_input.shape[2] * grad_input.shape[3]
     parts = min(rows, -(-rows * grad_input.shape[4] // BLOCK))
-    window = np.array((*kernel_size, *stride, *padding, *dilation))
-    arrays = planes(grad_output), planes(grad_input), planes(choices), window, parts
+    extents = *grad_input.shape[2:], *grad_output.shape[2:]
+    geometry = np.array((*extents, *kernel_size, *stride, *padding, *dilation, parts))
+    arrays = grad_output.reshape(-1), grad_input.reshape(-1), choices.reshape(-1), geometry
     count = grad_input.shape[0] * grad_input.shape[1] * parts
     _backward(count, grad_output.size + grad_input.size, *arrays)
 
 
-def _forward_rows(x, maxima, choices, window, begin, end):
-    """Pool the output rows `begin` to `end`, counted through all planes; rows are offsets in flat arrays."""
-    kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW = to_fixed_tuple(window, 12)
-    _, D, H, W = x.shape
-    _, oD, oH, oW = maxima.shape
-    elements, out, chosen = x.reshape(x.size), maxima.reshape(maxima.size), choices.reshape(choices.size)
+def _forward_rows(elements, out, choices, geometry, begin, end):
+    """Pool the output rows `begin` to `end`, counted through all planes; rows are offsets in flat arrays.
+
+    `geometry` holds the extents of input, output and kernel, stride, padding and dilation.
+    """
+    D, H, W, oD, oH, oW, kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW, _ = to_fixed_tuple(geometry, 19)
     wanted, flat = choices.size > 0, choices.itemsize == 8
     left = min(oW, scalar.ceil_div(pW, sW))
     right = max(left, min(oW, (W + pW - (kW - 1) * dW - 1) // sW + 1))
     offsets, columns = np.empty(kD * kH * kW, np.int64), np.empty(kD * kH * kW, np.int64)
     labels, numbers = np.empty(kD * kH * kW, np.int32), np.empty(CHUNK, np.int32)
-    best, narrow = np.empty(CHUNK, x.dtype), oW <= LANES and right - left < oW
+    best, narrow = np.empty(CHUNK, elements.dtype), oW <= LANES and right - left < oW
     position, taps, known = locate(begin, oD, oH), 0, (-1, -1, -1, -1)
     for row in range(begin, end):
         d, h = position[1] * sD - pD, position[2] * sH - pH
         d_taps = scalar.first_tap(d, dD), scalar.end_tap(d, D, kD, dD)
         ranges = (*d_taps, scalar.first_tap(h, dH), scalar.end_tap(h, H, kH, dH))
         if ranges != known:
-            taps, known = _list_taps(window, ranges, H, W, flat, offsets, columns, labels), ranges
+            taps, known = _list_taps(geometry, ranges, flat, offsets, columns, labels), ranges
         local, place = (d * H + h) * W - pW, row * oW
         start = position[0] * D * H * W + local
         position = following(position, oD, oH)
         if taps == 0:
             fill(lowest(elements), out, place, oW)
             if wanted:
-                fill(chosen.dtype.type(-1), chosen, place, oW)
+                fill(choices.dtype.type(-1), choices, place, oW)
             continue
         first = 0
         while first < oW:
@@ -123,9 +124,9 @@ def _forward_rows(x, maxima, choices, window, begin, end):
                 pool_windows(elements, here, sW, offsets, labels, taps, best, numbers, count, vectors)
             copy(best, 0, out, place + first, count)
             if wanted and flat:
-                _write_positions(numbers, local + first * sW, sW, chosen, place + first, count)
+                _write_positions(numbers, local + first * sW, sW, choices, place + first, count)
             elif wanted:
-                copy(numbers, 0, chosen, place + first, count)
+                copy(numbers, 0, choices, place + first, count)
             first += count
 
 
@@ -137,12 +138,13 @@ def _pool_at_edge(elements, start, stride, tables, taps, best, numbers, count, v
 
 
 @njit
-def _list_taps(window, ranges, H, W, flat, offsets, columns, labels):
+def _list_taps(geometry, ranges, flat, offsets, columns, labels):
     """List where taps are, relative to the first one, in the plane and in the row, and their labels; return how many.
 
     `ranges` are those of the taps in depth and height that lie inside the input.
     """
-    kH, kW, dD, dH, dW = window[1], window[2], window[9], window[10], window[11]
+    H, W, kH, kW = geometry[1], geometry[2], geometry[7], geometry[8]
+    dD, dH, dW = geometry[15], geometry[16], geometry[17]
     count = 0
     for tap_d in range(ranges[0], ranges[1]):
         for tap_h in range(ranges[2], ranges[3]):
@@ -163,42 +165,40 @@ def _write_positions(numbers, start, stride, target, first, count):
         target[place + np.uint64(i)] = choose(position < 0, position, position + (start + i * stride))
 
 
-def _backward_blocks(grads, grad_x, choices, window, parts, begin, end):
+def _backward_blocks(grads, grad_x, choices, geometry, begin, end):
     """Fill the blocks `begin` to `end` of the input's gradient; a block is a run of rows (d, h) of one plane.
 
     A block looks at all windows that may reach its rows and takes what falls into it: blocks never write to each other.
+    The last number of `geometry` is how many blocks make up a plane.
     """
-    kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW = to_fixed_tuple(window, 12)
-    _, oD, oH, oW = grads.shape
-    _, D, H, W = grad_x.shape
+    D, H, W, oD, oH, oW, kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW, parts = to_fixed_tuple(geometry, 19)
     reach_d, reach_h, reach_w = (kD - 1) * dD + 1, (kH - 1) * dH + 1, (kW - 1) * dW + 1
     apart = (reach_d <= sD or oD == 1) and (reach_h <= sH or oH == 1) and reach_w <= sW
-    shares, chosen = grads.reshape(grads.size), choices.reshape(choices.size)
-    flat = grad_x.reshape(grad_x.shape[0], D * H * W)
-    offsets = _offsets_of_taps(window, H, W)
+    offsets = _offsets_of_taps(geometry)
     for block in range(begin, end):
         plane, part = block // parts, block % parts
         first_row, end_row = D * H * part // parts, D * H * (part + 1) // parts
         first_d, last_d = first_row // H, (end_row - 1) // H
         first_h, last_h = (first_row % H, (end_row - 1) % H) if first_d == last_d else (0, H - 1)
-        grad = flat[plane, first_row * W : end_row * W]
+        grad = grad_x[(plane * D * H + first_row) * W : (plane * D * H + end_row) * W]
         grad[:] = 0
         for out_d in range(scalar.first_window(first_d + pD, reach_d, sD), scalar.end_window(last_d + pD, sD, oD)):
             for out_h in range(scalar.first_window(first_h + pH, reach_h, sH), scalar.end_window(last_h + pH, sH, oH)):
                 row = ((plane * oD + out_d) * oH + out_h) * oW
                 start = ((out_d * sD - pD) * H + out_h * sH - pH) * W - pW - first_row * W
                 if choices.itemsize == 8:
-                    _add_at_positions(shares, chosen, row, oW, first_row * W, grad)
+                    _add_at_positions(grads, choices, row, oW, first_row * W, grad)
                 elif apart:
-                    _store_at_taps(shares, chosen, row, oW, start, sW, offsets, grad)
+                    _store_at_taps(grads, choices, row, oW, start, sW, offsets, grad)
                 else:
-                    _add_at_taps(shares, chosen, row, oW, start, sW, offsets, grad)
+                    _add_at_taps(grads, choices, row, oW, start, sW, offsets, grad)
 
 
 @njit
-def _offsets_of_taps(window, H, W):
+def _offsets_of_taps(geometry):
     """Return where each tap is in the plane, relative to the first one; what stands for none is far outside."""
-    kD, kH, kW, dD, dH, dW = window[0], window[1], window[2], window[9], window[10], window[11]
+    H, W, kD, kH, kW = geometry[1], geometry[2], geometry[6], geometry[7], geometry[8]
+    dD, dH, dW = geometry[15], geometry[16], geometry[17]
     offsets = np.full(MOST_TAPS + 1, -PLANE_LIMIT * PLANE_LIMIT)
     for tap in range(min(kD * kH * kW, MOST_TAPS)):
         offsets[tap] = (tap // (kH * kW) * dD * H + tap // kW % kH * dH) * W + tap % kW * dW
