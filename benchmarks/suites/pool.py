@@ -12,6 +12,9 @@ IMAGES = (32, 64, 112, 112)  # 103 MB
 MAPS = (8, 32, 56, 56)
 SIGNALS = (16, 64, 4096)
 VOLUMES = (2, 16, 32, 64, 64)
+DIGITS = (64, 6, 28, 28)  # a batch in LeNet
+DIGIT = (1, 6, 28, 28)
+FEATURES = (1, 512, 7, 7)  # what ResNet ends with
 
 CASES: dict[str, Any] = {}
 BYTES: dict[str, int] = {}
@@ -129,3 +132,7 @@ add("fractional_max_pool3d 2, 20x40x40", VOLUMES, function("fractional_max_pool3
 add("max_unpool2d 2x2/2", halved(IMAGES), unpool(2, IMAGES))
 add("max_unpool1d 2/2", halved(SIGNALS), unpool(1, SIGNALS))
 add("max_unpool3d 2/2", halved(VOLUMES), unpool(3, VOLUMES))
+add("max_pool2d 2x2/2, 64 digits", DIGITS, function("max_pool2d", 2))
+add("max_pool2d 2x2/2, one digit", DIGIT, function("max_pool2d", 2))
+add("avg_pool2d 2x2/2, one digit", DIGIT, function("avg_pool2d", 2))
+add("adaptive_avg_pool2d 1, one image", FEATURES, function("adaptive_avg_pool2d", 1))
