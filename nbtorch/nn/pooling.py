@@ -315,14 +315,19 @@ def avg_pool3d(
     return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _lp_pool(rank: int, input: Tensor, norm_type: Any, kernel_size: Sizes, stride: Any, ceil_mode: bool) -> Tensor:
+def _lp_pool(
+    rank: int, input: Tensor, norm_type: Any, kernel_size: Sizes, stride: Any, ceil_mode: bool, absolute: bool
+) -> Tensor:
     """Check the arguments of power-average pooling and run it; see `lp_pool2d`."""
     name = f"lp_pool{rank}d"
     require_tensor(name, "input", input)
+    require_bool(name, "absolute", absolute)
     if rank > 1 and isinstance(kernel_size, Sequence) and len(kernel_size) != rank:
         raise ValueError(f"{name}: kernel_size must be an int or a tuple of {rank} ints, got {kernel_size!r}")
     if not isinstance(norm_type, (int, float, Tensor)):
         raise TypeError(f"{name}(): argument 'norm_type' must be a number, not {type(norm_type).__name__}")
+    if absolute:
+        input = input.abs()
     if isinstance(norm_type, float) and math.isinf(norm_type):
         if norm_type > 0:
             return _max_pool(rank, input.abs(), kernel_size, stride, 0, 1, ceil_mode, False)
@@ -349,16 +354,33 @@ def _lp_pool_in_steps(
     return (means.sign() * means.abs().relu() * size) ** (1.0 / norm_type)
 
 
-def lp_pool1d(input: Tensor, norm_type: Any, kernel_size: int, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool1d(
+    input: Tensor,
+    norm_type: Any,
+    kernel_size: int,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    absolute: bool = False,
+) -> Tensor:
     """Return the power average of each window of (N, C, L) or (C, L); arguments as for `lp_pool2d`."""
-    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode, absolute)
 
 
-def lp_pool2d(input: Tensor, norm_type: Any, kernel_size: Sizes, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool2d(
+    input: Tensor,
+    norm_type: Any,
+    kernel_size: Sizes,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    absolute: bool = False,
+) -> Tensor:
     """Return the power average of each window, `(sum of x ** p) ** (1 / p)`.
 
     As in PyTorch the elements' own powers are added, not those of their absolute values: negative ones give NaN where
-    p is no even number. Where the sum is 0 the gradient is 0. Windows that hang over the end are scaled up.
+    p is no even number, unless `absolute` is set. Where the sum is 0 the gradient is 0. Windows that hang over the end
+    are scaled up.
 
     Args:
         input: (N, C, H, W) or (C, H, W).
@@ -366,6 +388,8 @@ def lp_pool2d(input: Tensor, norm_type: Any, kernel_size: Sizes, stride: Any = N
         kernel_size: extents of the window, an int or (kH, kW).
         stride: step of the window; by default `kernel_size`.
         ceil_mode: whether windows may hang over the end.
+        absolute: whether the powers are those of absolute values, so that this is the p-norm of each window, which
+            PyTorch does not offer.
 
     Raises:
         RuntimeError: a rank, size or stride does not fit.
@@ -375,12 +399,20 @@ def lp_pool2d(input: Tensor, norm_type: Any, kernel_size: Sizes, stride: Any = N
     >>> F.lp_pool2d(nbtorch.tensor([[[3.0, 0.0], [0.0, 4.0]]]), 2, 2)
     tensor([[[5.]]])
     """
-    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode, absolute)
 
 
-def lp_pool3d(input: Tensor, norm_type: Any, kernel_size: Sizes, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool3d(
+    input: Tensor,
+    norm_type: Any,
+    kernel_size: Sizes,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    absolute: bool = False,
+) -> Tensor:
     """Return the power average of each window of (N, C, D, H, W) or (C, D, H, W); arguments as for `lp_pool2d`."""
-    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode, absolute)
 
 
 def _adaptive_size(name: str, rank: int, input: Tensor, output_size: Any) -> tuple[int, ...]:

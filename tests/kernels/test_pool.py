@@ -1,5 +1,10 @@
 """Max pooling on the CPU: against PyTorch, against plain NumPy, and against its own other forms."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numba
 import numpy as np
 import plain_kernels
@@ -88,6 +93,41 @@ def test_forward_and_backward_are_pytorchs(name, ceil_mode):
     np.testing.assert_array_equal(backward(grad_output, indices, shape, *window), theirs.grad.numpy())
 
 
+def indices_of(taps, shape, kernel_size, stride, padding, dilation):
+    """Return the flat indices that taps stand for."""
+    position, rest = 0, taps.astype(np.int64)
+    numbers = []
+    for k in reversed(kernel_size):
+        numbers.insert(0, rest % k)
+        rest //= k
+    for axis in range(3):
+        windows = np.arange(taps.shape[2 + axis]).reshape((-1,) + (1,) * (2 - axis))
+        place = windows * stride[axis] - padding[axis] + numbers[axis] * dilation[axis]
+        position = position * shape[2 + axis] + place
+    return np.where(taps == 255, -1, position)
+
+
+def assert_taps_are_indices(x, window, ceil_mode=False):
+    """Check that pooling which keeps taps gives the same maxima and gradients as one that keeps indices."""
+    output, indices = forward(x, *window, ceil_mode=ceil_mode)
+    values, taps = np.full_like(output, 77), np.full(output.shape, 77, np.uint8)
+    pool.max_pool_forward(x, *window, values, taps)
+    assert_same((values, indices_of(taps, x.shape, *window)), (output, indices))
+    values[...] = 77
+    pool.max_pool_forward(x, *window, values, np.empty((0,) * 5, np.uint8))
+    np.testing.assert_array_equal(values, output)
+    grad_output = sample(output.shape, seed=1)
+    expected = backward(grad_output, indices, x.shape, *window)
+    np.testing.assert_array_equal(backward(grad_output, taps, x.shape, *window), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", WINDOWS)
+def test_taps_stand_for_indices(name, dtype):
+    shape, *window = WINDOWS[name]
+    assert_taps_are_indices(sample(shape, dtype), window)
+
+
 @st.composite
 def pooling_problems(draw):
     """A shape of 1 to 3 dimensions and a window that PyTorch accepts; NaN and infinities among the values."""
@@ -113,6 +153,7 @@ def test_any_problem_is_the_plain_one(problem, ceil_mode):
     grad_output = sample(output.shape, seed=1)
     expected = backward(grad_output, indices, x.shape, *window, family=plain_kernels)
     np.testing.assert_array_equal(backward(grad_output, indices, x.shape, *window), expected)
+    assert_taps_are_indices(x, window, ceil_mode)
 
 
 def test_nan_wins_and_the_last_one_stands():
@@ -165,9 +206,37 @@ def test_the_bits_do_not_depend_on_the_threads(shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     results = []
     threads = numba.get_num_threads()
-    for count in (1, threads):
+    for count in (1, threads, threads):
         numba.set_num_threads(count)
         output, indices = forward(x, *window)
-        results.append((output, indices, backward(np.sin(output), indices, shape, *window)))
+        taps = np.empty(output.shape, np.uint8)
+        pool.max_pool_forward(x, *window, output, taps)
+        gradients = [backward(np.sin(output), choices, shape, *window) for choices in (indices, taps)]
+        results.append((output, indices, taps, *gradients))
     numba.set_num_threads(threads)
-    assert_same(*results)
+    assert_same(results[0], results[1])
+    assert_same(results[1], results[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "arguments"),
+    [
+        ({"NUMBA_BOUNDSCHECK": "1"}, ["tests/kernels/test_pool.py", "tests/nn/test_pooling.py"]),
+        ({"NUMBA_DISABLE_JIT": "1"}, ["tests/kernels/test_pool.py", "-k", "special or plain or taps or nothing"]),
+        ({"NBTORCH_SIMD": "generic"}, ["tests/kernels/test_pool.py"]),
+        ({"NBTORCH_SIMD": "neon"}, ["tests/kernels/test_pool.py"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_other_settings(settings, arguments):
+    """The tests pass with bounds checked, as plain Python, and with vectors of other widths."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *arguments],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert result.returncode == 0, result.stdout[-3000:]

@@ -91,17 +91,21 @@ def values(shape):
 
 
 @settings(max_examples=60, deadline=None)
-@given(windows(), st.booleans())
-def test_max_pooling_of_any_size(window, ceil_mode):
+@given(windows(), st.booleans(), st.integers(1, 2))
+def test_max_pooling_of_any_size(window, ceil_mode, dilation):
     rank, shape, kernel, stride, padding = window
+    shape = (*shape[:2], *[n + (dilation - 1) * (k - 1) for n, k in zip(shape[2:], kernel, strict=True)])
 
     def program(t):
         x = t.tensor(values(shape), requires_grad=True)
         pool = getattr(t.nn.functional, f"max_pool{rank}d")
-        output, indices = pool(x, kernel, stride, padding, ceil_mode=ceil_mode, return_indices=True)
+        options = {"ceil_mode": ceil_mode, "dilation": dilation}
+        output, indices = pool(x, kernel, stride, padding, return_indices=True, **options)
         output.backward(t.ones_like(output))
+        gradient, x.grad = x.grad, None
+        pool(x, kernel, stride, padding, **options).backward(t.ones_like(output))
         with t.no_grad():
-            return output, indices, x.grad, pool(x, kernel, stride, padding, ceil_mode=ceil_mode)
+            return output, indices, gradient, x.grad, pool(x, kernel, stride, padding, **options)
 
     assert_same(program)
 
@@ -138,7 +142,10 @@ def test_power_average_pooling_of_any_size(window, ceil_mode, norm_type):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.data())
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=3) | st.lists(st.integers(20, 90), max_size=2, min_size=1),
+    st.data(),
+)
 def test_adaptive_pooling_of_any_size(extents, data):
     rank = len(extents)
     size = tuple(data.draw(st.lists(st.integers(1, 11), min_size=rank, max_size=rank)))
@@ -232,10 +239,37 @@ def test_one_ratio_for_both_dimensions_is_taken():
 
 def test_the_seed_decides_fractional_windows():
     x, results = nbtorch.rand(2, 3, 9, 9), []
-    for _ in range(2):
-        nbtorch.manual_seed(7)
+    for seed in (7, 7, 8):
+        nbtorch.manual_seed(seed)
         results.append(nbtorch.nn.FractionalMaxPool2d(2, 5, return_indices=True)(x)[1])
-    assert nbtorch.equal(*results)
+    assert nbtorch.equal(results[0], results[1]) and not nbtorch.equal(results[1], results[2])
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 3, 1.5, float("inf")])
+def test_power_averages_of_absolute_values(norm_type):
+    def program(t):
+        x = t.tensor(np.random.default_rng(0).standard_normal((2, 3, 6, 7)), requires_grad=True)
+        F = t.nn.functional
+        ours = t is nbtorch
+        y = F.lp_pool2d(x, norm_type, 2, 2, absolute=True) if ours else F.lp_pool2d(x.abs(), norm_type, 2, 2)
+        y.sum().backward()
+        return y, x.grad
+
+    assert_same(program)
+    x = nbtorch.tensor([[[-3.0, 4.0]]])
+    assert nbtorch.nn.LPPool1d(3, 2, absolute=True)(x).item() == pytest.approx(91 ** (1 / 3))
+    assert "absolute=True" in repr(nbtorch.nn.LPPool1d(3, 2, absolute=True))
+
+
+def test_the_taps_of_large_windows_do_not_fit_a_byte():
+    def program(t):
+        x = t.tensor(np.random.default_rng(0).permutation(2 * 18 * 19.0).reshape(1, 2, 18, 19), requires_grad=True)
+        y = t.nn.functional.max_pool2d(x, (16, 17), 1)
+        (gradient,) = t.autograd.grad(y.sin().sum(), x, create_graph=True)
+        gradient.sum().backward()
+        return y, gradient, x.grad
+
+    assert_same(program)
 
 
 PROGRAMS = {

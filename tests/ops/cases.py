@@ -343,6 +343,10 @@ def _pooling() -> list[Case]:
         ("max_pool2d", (1, 1, 5, 5), {"kernel_size": 5}),
         ("max_pool3d", (1, 2, 4, 5, 4), {"kernel_size": 2, "stride": (2, 1, 2)}),
         ("max_pool3d", (1, 1, 5, 5, 5), {"kernel_size": 3, "padding": 1, "stride": 2}),
+        ("max_pool1d", (2, 2, 10), {"kernel_size": 3, "stride": 2, "padding": 1, "return_indices": False}),
+        ("max_pool2d", (1, 2, 7, 8), {"kernel_size": (3, 2), "padding": (1, 0), "stride": 1, "return_indices": False}),
+        ("max_pool2d", (1, 2, 9, 8), {"kernel_size": 2, "dilation": 3, "return_indices": False}),
+        ("max_pool3d", (1, 1, 5, 5, 5), {"kernel_size": 3, "padding": 1, "stride": 2, "return_indices": False}),
         ("avg_pool1d", (2, 2, 9), {"kernel_size": 4, "stride": 2, "padding": 2, "ceil_mode": True}),
         ("avg_pool2d", (2, 2, 6, 6), {"kernel_size": 2}),
         ("avg_pool2d", (1, 2, 7, 8), {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
@@ -373,7 +377,7 @@ def _pooling() -> list[Case]:
         cases.append(
             Case(
                 f"{function}-{'x'.join(map(str, shape))}-{label}",
-                _functional(function, **options, **({"return_indices": True} if picks else {})),
+                _functional(function, **({"return_indices": True} if picks else {}) | options),
                 (Input(shape, "positive" if function.startswith("lp") else "distinct"),),
                 dtypes=_pooled_types(function),
                 batched=len(shape) == rank + 2,

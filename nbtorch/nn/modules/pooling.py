@@ -409,37 +409,50 @@ class _LPPoolNd(Module):
 
     _function: ClassVar[Callable[..., Any]]
 
+    absolute = False
+
     def __init__(
-        self, norm_type: float, kernel_size: Extents, stride: Extents | None = None, ceil_mode: bool = False
+        self,
+        norm_type: float,
+        kernel_size: Extents,
+        stride: Extents | None = None,
+        ceil_mode: bool = False,
+        *,
+        absolute: bool = False,
     ) -> None:
         super().__init__()
         self.norm_type = norm_type
         self.kernel_size = kernel_size
         self.stride = stride
         self.ceil_mode = ceil_mode
+        if absolute:
+            self.absolute = absolute
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the power average of each window."""
-        return self._function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+        size = self.kernel_size, self.stride, self.ceil_mode
+        return self._function(input, float(self.norm_type), *size, absolute=self.absolute)
 
     def extra_repr(self) -> str:
         """Return the options."""
         return (
             f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride},"
-            f" ceil_mode={self.ceil_mode}"
+            f" ceil_mode={self.ceil_mode}" + (", absolute=True" if self.absolute else "")
         )
 
 
 class LPPool1d(_LPPoolNd):
     """The p-th root of the sum of p-th powers over a window that slides along one dimension.
 
-    As in PyTorch the elements' own powers are added: negative ones give NaN where p is no even number.
+    As in PyTorch the elements' own powers are added: negative ones give NaN where p is no even number, unless
+    `absolute` is set.
 
     Args:
         norm_type: the power p; with infinity this is max pooling of the absolute values.
         kernel_size: the extent of the window.
         stride: the step between windows (default: `kernel_size`).
         ceil_mode: round the output's extent up, so that windows may begin inside and end outside.
+        absolute: add powers of absolute values, which gives the p-norm of each window; not in PyTorch.
 
     Shape: (N, C, W) or (C, W) to (N, C, oW) or (C, oW), oW = (W - kernel_size) // stride + 1.
 
