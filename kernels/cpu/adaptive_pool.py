@@ -186,8 +186,7 @@ def _max_rows(x, maxima, positions, begin, end):
                 vectors = W
             pool_windows(elements, start, 1, tables[0], tables[1], taps, best, labels, W, vectors)
             for i in range(oW):
-                column = best_column(best, labels, begins[i], ends[i])
-                out[row * oW + i], indices[row * oW + i] = best[column], np.int64(labels[column]) + column
+                out[row * oW + i], indices[row * oW + i] = best_column(best, labels, begins[i], ends[i])
 
 
 @njit
@@ -210,9 +209,9 @@ def _best_of_run(elements, begin, end, tables, best, labels):
                 offset = min(tap * LANES, count - LANES)
                 tables[0][tap], tables[1][tap] = offset, offset
             pool_windows(elements, first, 1, tables[0], tables[1], taps, best, labels, LANES, LANES)
-            lane = best_column(best, labels, 0, LANES)
-            if first == begin or scalar.wins(best[lane], elements[place]):
-                place = first + labels[lane] + lane
+            value, position = best_column(best, labels, 0, LANES)
+            if first == begin or scalar.wins(value, elements[place]):
+                place = first + position
         first += count
     return place
 

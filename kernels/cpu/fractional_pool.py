@@ -59,8 +59,9 @@ def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_siz
             vectors = W
         pool_windows(elements, start, 1, offsets, relative, kD * kH, best, labels, W, vectors)
         for i in range(oW):
-            column = best_column(best, labels, w_starts[plane, i], w_starts[plane, i] + kW)
-            out[row * oW + i], indices[row * oW + i] = best[column], first + labels[column] + column
+            column = w_starts[plane, i]
+            out[row * oW + i], position = best_column(best, labels, column, column + kW)
+            indices[row * oW + i] = first + position
 
 
 _forward = RangeKernel(_forward_rows, PARALLEL_WORK)

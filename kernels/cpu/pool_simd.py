@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from nbtorch.kernels import scalar
+from nbtorch.kernels.cpu.rows import choose
 from nbtorch.kernels.cpu.simd import host_simd
 from nbtorch.kernels.jit import njit
 from numba import types
@@ -229,16 +230,16 @@ def pool_windows(elements, start, stride, offsets, labels, taps, best, numbers, 
 
 @njit
 def best_column(best, labels, begin, end):
-    """Return which of the columns `begin` to `end` has the best element, as if all had been walked in order.
+    """Return (value, position) of the best of some columns, as if all elements had been walked in order.
 
     The position of a column's element is its label and its number: of equal ones the first is best, of NaN the last.
+    Selections, not branches: on numbers that nobody can foresee a branch costs more than all the rest.
     """
-    column = begin
-    for w in range(begin + 1, end):
-        value, largest = best[w], best[column]
-        if value > largest or value != value:
-            if value == value or largest == largest or labels[w] + w >= labels[column] + column:
-                column = w
-        elif value == largest and labels[w] + w < labels[column] + column:
-            column = w
-    return column
+    value, position = best[begin], np.int64(labels[begin]) + begin
+    for column in range(begin + 1, end):
+        new, new_position = best[column], np.int64(labels[column]) + column
+        before = new_position < position
+        is_nan = (new != new) & ((value == value) | (new_position > position))
+        wins = (new > value) | ((new == value) & before) | is_nan
+        value, position = choose(wins, new, value), choose(wins, new_position, position)
+    return value, position
