@@ -8,6 +8,7 @@ Sums are separable: the rows of a window are added element by element into a row
 padding, along which the windows' sums are taken. Neither loop has a branch.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -33,7 +34,7 @@ def avg_pool_forward(
     if output.size == 0:
         return
     rows = math.prod(output.shape[:4])
-    window = np.array((*kernel_size, *stride, *padding, int(count_include_pad), divisor))
+    window = _window(kernel_size, stride, padding, count_include_pad, divisor)
     _forward(rows, input.size + output.size, planes(input), planes(output), window)
 
 
@@ -50,8 +51,14 @@ def avg_pool_backward(
     if grad_input.size == 0:
         return
     rows = math.prod(grad_input.shape[:4])
-    window = np.array((*kernel_size, *stride, *padding, int(count_include_pad), divisor))
+    window = _window(kernel_size, stride, padding, count_include_pad, divisor)
     _backward(rows, grad_input.size + grad_output.size, planes(grad_output), planes(grad_input), window)
+
+
+@functools.lru_cache(maxsize=1024)
+def _window(kernel_size: Triple, stride: Triple, padding: Triple, include_pad: bool, divisor: int) -> np.ndarray:
+    """Return what the kernels need to know of the windows as one array."""
+    return np.array((*kernel_size, *stride, *padding, int(include_pad), divisor))
 
 
 @njit

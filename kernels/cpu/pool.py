@@ -9,7 +9,10 @@ As in PyTorch ties go to the first element, of NaN the last one wins, and paddin
 element at all (a dilated one at the border can) gives -inf (an integer: the lowest value) and the choice -1 or 255.
 """
 
+import functools
+import itertools
 import math
+from typing import Any
 
 import numpy as np
 from nbtorch.kernels import scalar
@@ -51,9 +54,9 @@ def max_pool_forward(
         return
     if math.prod(input.shape[2:]) > PLANE_LIMIT:
         raise OverflowError(f"max_pool: a plane must have at most 2**31 elements, got extents {input.shape[2:]}")
-    geometry = np.array((*input.shape[2:], *output.shape[2:], *kernel_size, *stride, *padding, *dilation, 0))
+    geometry = _geometry(input.shape[2:], output.shape[2:], kernel_size, stride, padding, dilation, 0)
     arrays = input.reshape(-1), output.reshape(-1), choices.reshape(-1), geometry
-    _forward(math.prod(output.shape[:4]), output.size * math.prod(kernel_size), *arrays)
+    _forward(output.size // output.shape[4], output.size * math.prod(kernel_size), *arrays)
 
 
 def max_pool_backward(
@@ -73,11 +76,18 @@ def max_pool_backward(
         return
     rows = grad_input.shape[2] * grad_input.shape[3]
     parts = min(rows, -(-rows * grad_input.shape[4] // BLOCK))
-    extents = *grad_input.shape[2:], *grad_output.shape[2:]
-    geometry = np.array((*extents, *kernel_size, *stride, *padding, *dilation, parts))
+    extents = grad_input.shape[2:], grad_output.shape[2:]
+    geometry = _geometry(*extents, kernel_size, stride, padding, dilation, parts)
     arrays = grad_output.reshape(-1), grad_input.reshape(-1), choices.reshape(-1), geometry
     count = grad_input.shape[0] * grad_input.shape[1] * parts
     _backward(count, grad_output.size + grad_input.size, *arrays)
+
+
+@functools.lru_cache(maxsize=1024)
+def _geometry(*numbers: Any) -> np.ndarray:
+    """Return what the kernels need to know of a pooling as one array."""
+    *extents, parts = numbers
+    return np.array((*itertools.chain(*extents), parts))
 
 
 def _forward_rows(elements, out, choices, geometry, begin, end):

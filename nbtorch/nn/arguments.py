@@ -35,12 +35,13 @@ def extents(operation: str, argument: str, value: Any, rank: int) -> tuple[int, 
 def require_rank(operation: str, input: Tensor, rank: int) -> bool:
     """Check that an input is (N, C, *) or (C, *) with `rank` spatial dimensions; return whether it has a batch."""
     require_tensor(operation, "input", input)
-    if input.ndim not in (rank + 1, rank + 2):
+    dims = input._array.ndim
+    if dims not in (rank + 1, rank + 2):
         raise RuntimeError(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {operation}, but got input of size:"
             f" {list(input.shape)}"
         )
-    return input.ndim == rank + 2
+    return dims == rank + 2
 
 
 def require_bool(operation: str, argument: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ def _stride(name: str, stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
 
 def _require_elements(name: str, input: Tensor, rank: int) -> None:
     """Refuse an input with an empty dimension other than the batch."""
-    if 0 in input.shape[-rank - 1 :]:
+    if 0 in input._array.shape[-rank - 1 :]:
         raise RuntimeError(
             f"{name}: Expected input's non-batch dimensions to have positive length,"
             f" but input has a shape of {tuple(input.shape)}"
@@ -92,22 +93,41 @@ def _max_pool(
     strides = _stride(name, stride, kernel)
     pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
     require_bool(name, "ceil_mode", ceil_mode)
-    large_unsigned = input.dtype.numpy.kind == "u" and input.dtype.itemsize > 1
-    if (
-        input.dtype is dtypes.bool
-        or large_unsigned
-        or (rank == 1 and not (return_indices or input.is_floating_point()))
-    ):
-        raise not_implemented(name, input.dtype, "a floating-point type" if rank == 1 else "a type of numbers")
-    refuse_complex(name, input)
+    array = input._array
+    if array.dtype.kind != "f":
+        _require_comparable(name, rank, input, return_indices)
     _require_elements(name, input, rank)
-    size = geometry.pool_output_size(name, input.shape[-rank:], kernel, strides, pads, dilations, ceil_mode)
-    windows = SlidingWindows(kernel, strides, pads, dilations)
+    size, windows = _sliding_windows(name, array.shape[-rank:], kernel, strides, pads, dilations, ceil_mode)
     if not return_indices and not (state.enabled and input.requires_grad):
         return _batched(input, batched, MaxPoolValues(windows, size))
     node = MaxPool(f"MaxPool{rank}DWithIndicesBackward0", windows, size, return_indices)
     output, indices = _batched(input, batched, node)
     return (output, indices) if return_indices else output
+
+
+@functools.lru_cache(maxsize=1024)
+def _sliding_windows(name: str, extents: tuple[int, ...], *options: Any) -> tuple[tuple[int, ...], SlidingWindows]:
+    """Return the output's extents and the windows; calls with the same arguments follow one another."""
+    return geometry.pool_output_size(name, extents, *options), SlidingWindows(*options[:-1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _sliding_means(
+    kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], include: bool, divisor: int
+) -> SlidingMeans:
+    return SlidingMeans(kernel, stride, padding, include, divisor)
+
+
+_pool_output_size = functools.lru_cache(maxsize=1024)(geometry.pool_output_size)
+
+
+def _require_comparable(name: str, rank: int, input: Tensor, return_indices: bool) -> None:
+    """Refuse types that PyTorch has no max pooling for."""
+    large_unsigned = input.dtype.numpy.kind == "u" and input.dtype.itemsize > 1
+    integers = rank == 1 and not (return_indices or input.is_floating_point())
+    if input.dtype is dtypes.bool or large_unsigned or integers:
+        raise not_implemented(name, input.dtype, "a floating-point type" if rank == 1 else "a type of numbers")
+    refuse_complex(name, input)
 
 
 def max_pool1d_with_indices(
@@ -228,7 +248,7 @@ def _avg_pool(
         if divisor_override == 0:
             raise RuntimeError(f"{name}: divisor must be not zero, got divisor_override=0")
     _require_averageable(name, rank, input)
-    means = SlidingMeans(kernel, strides, pads, count_include_pad, int(divisor_override or 0))
+    means = _sliding_means(kernel, strides, pads, count_include_pad, int(divisor_override or 0))
     return _batched(input, batched, AvgPool(f"AvgPool{rank}DBackward0", means, size))
 
 
@@ -244,7 +264,8 @@ def _windows(
     strides, pads = _stride(name, stride, kernel), extents(name, "padding", padding, rank)
     require_bool(name, "ceil_mode", ceil_mode)
     _require_elements(name, input, rank)
-    size = geometry.pool_output_size(name, input.shape[-rank:], kernel, strides, pads, (1,) * rank, ceil_mode)
+    extents_in = input._array.shape[-rank:]
+    size = _pool_output_size(name, extents_in, kernel, strides, pads, (1,) * rank, ceil_mode)
     if rank == 3 and any(n < k for n, k in zip(input.shape[-rank:], kernel, strict=True)):
         raise RuntimeError(f"{name}: input {tuple(input.shape[-rank:])} smaller than kernel_size {kernel}")
     return kernel, strides, pads, size, batched
@@ -422,16 +443,18 @@ def _adaptive_size(name: str, rank: int, input: Tensor, output_size: Any) -> tup
             raise ValueError(f"{name}: Input dimension should be at least {len(output_size) + 1}, got {input.ndim}")
         if len(output_size) != rank:
             raise RuntimeError(f"{name}: output_size must be an int or a tuple of {rank} ints, got {output_size!r}")
-        own = input.shape[-rank:]
+        own = input._array.shape[-rank:]
         output_size = tuple([n if o is None else o for o, n in zip(output_size, own, strict=True)])
     size = extents(name, "output_size", output_size, rank)
-    if any(n < 0 for n in size):
+    if min(size) < 0:
         raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {size}")
     return size
 
 
 def _require_spatial(name: str, input: Tensor, dims: range) -> None:
     """Refuse an input that is empty in one of these dimensions."""
+    if 0 not in input._array.shape:
+        return
     for dim in dims:
         if input.shape[dim] == 0:
             raise RuntimeError(

@@ -14,6 +14,8 @@ from ..tensor import Tensor
 from .conv import Extents, triple, volumetric
 from .unpool import Gather
 
+TAPS, INDICES = np.dtype(np.uint8), np.dtype(np.int64)
+
 NO_TAP = 255
 """Stands for the tap of a window that meets no element."""
 
@@ -23,6 +25,7 @@ class SlidingWindows:
 
     def __init__(self, kernel_size: Extents, stride: Extents, padding: Extents, dilation: Extents) -> None:
         self.arguments = triple(kernel_size, 1), triple(stride, 1), triple(padding, 0), triple(dilation, 1)
+        self.elements = math.prod(kernel_size)
 
     def pick(self, where: Device, x: Any, output: Any, indices: Any) -> None:
         """Write maxima and their indices, or taps."""
@@ -34,8 +37,7 @@ class SlidingWindows:
 
     def choices_dtype(self, where: Device) -> np.dtype:
         """Return the type of what backward needs to know: taps, where kernels know them and they fit, or indices."""
-        few = math.prod(self.arguments[0]) <= kernels_for(where, "pool").MOST_TAPS
-        return np.dtype(np.uint8 if few else np.int64)
+        return TAPS if self.elements <= kernels_for(where, "pool").MOST_TAPS else INDICES
 
     def indices(self, where: Device, taps: Any, input_size: Extents) -> Any:
         """Return the flat indices (N, C, *) that taps stand for."""
@@ -103,13 +105,13 @@ class MaxPool(Node):
         dtype, self.shape = x.dtype, x.shape
         x = _of_one_integer_type(x)
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        choices = np.dtype(np.int64)
+        choices = INDICES
         if not self.indexed and isinstance(self.windows, SlidingWindows):
             choices = self.windows.choices_dtype(self.where)
         indices = allocate(output.shape, choices, self.where)
         arrays = [volumetric(array, self.where) for array in (x, output, indices)]
         self.windows.pick(self.where, *arrays)
-        return output.astype(dtype, copy=False), indices
+        return output if output.dtype is dtype else output.astype(dtype, copy=False), indices
 
     def backward(self, grad: Tensor, grad_indices: Any) -> Tensor:
         return MaxPoolGrad(self.name, self.windows, self.shape)(grad, self.saved_tensor.detach())
@@ -153,4 +155,4 @@ class MaxPoolValues(Node):
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
         nothing = allocate((0, 0, 0, 0, 0), self.windows.choices_dtype(self.where), self.where)
         self.windows.pick(self.where, volumetric(x, self.where), volumetric(output, self.where), nothing)
-        return output.astype(dtype, copy=False)
+        return output if output.dtype is dtype else output.astype(dtype, copy=False)
