@@ -184,7 +184,7 @@ def _max_rows(x, maxima, positions, begin, end):
             vectors = scalar.ceil_div(W, LANES) * LANES
             if start + tables[0][taps - 1] + vectors > x.size:
                 vectors = W
-            pool_windows(elements, start, 1, tables[0], tables[1], taps, best, labels, W, vectors)
+            pool_windows(elements, start, 1, tables[0], tables[1], taps, best, 0, labels, 0, 0, W, vectors)
             for i in range(oW):
                 out[row * oW + i], indices[row * oW + i] = best_column(best, labels, begins[i], ends[i])
 
@@ -208,7 +208,7 @@ def _best_of_run(elements, begin, end, tables, best, labels):
             for tap in range(taps):
                 offset = min(tap * LANES, count - LANES)
                 tables[0][tap], tables[1][tap] = offset, offset
-            pool_windows(elements, first, 1, tables[0], tables[1], taps, best, labels, LANES, LANES)
+            pool_windows(elements, first, 1, tables[0], tables[1], taps, best, 0, labels, 0, 0, LANES, LANES)
             value, position = best_column(best, labels, 0, LANES)
             if first == begin or scalar.wins(value, elements[place]):
                 place = first + position

@@ -57,7 +57,7 @@ def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_siz
         start, vectors = plane * D * H * W + first, scalar.ceil_div(W, LANES) * LANES
         if start + offsets[kD * kH - 1] + vectors > x.size:
             vectors = W
-        pool_windows(elements, start, 1, offsets, relative, kD * kH, best, labels, W, vectors)
+        pool_windows(elements, start, 1, offsets, relative, kD * kH, best, 0, labels, 0, 0, W, vectors)
         for i in range(oW):
             column = w_starts[plane, i]
             out[row * oW + i], position = best_column(best, labels, column, column + kW)

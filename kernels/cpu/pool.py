@@ -18,7 +18,7 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_taps, lowest, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, choose, copy, fill, following, locate
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, copy, fill, following, locate
 from nbtorch.kernels.jit import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -31,7 +31,7 @@ PLANE_LIMIT = 1 << 31
 """Positions in a plane are kept in 32 bits while a row is pooled: as many fit into a vector as there are values."""
 
 CHUNK = 1024
-"""Columns that are pooled at a time, so that their maxima and choices are still in the first cache when copied."""
+"""Columns that are pooled at a time; room for the maxima of as many where they cannot be written at once."""
 
 BLOCK = 1 << 14
 """Elements of the input's gradient that are filled at a time, so that they are still in a cache when added to."""
@@ -100,8 +100,9 @@ def _forward_rows(elements, out, choices, geometry, begin, end):
     left = min(oW, scalar.ceil_div(pW, sW))
     right = max(left, min(oW, (W + pW - (kW - 1) * dW - 1) // sW + 1))
     offsets, columns = np.empty(kD * kH * kW, np.int64), np.empty(kD * kH * kW, np.int64)
-    labels, numbers = np.empty(kD * kH * kW, np.int32), np.empty(CHUNK, np.int32)
-    best, narrow = np.empty(CHUNK, elements.dtype), oW <= LANES and right - left < oW
+    labels, narrow = np.empty(kD * kH * kW, np.int32), oW <= LANES and right - left < oW
+    best, chosen = np.empty(CHUNK, elements.dtype), np.empty(CHUNK, choices.dtype)
+    tables = offsets, columns, labels
     position, taps, known = locate(begin, oD, oH), 0, (-1, -1, -1, -1)
     for row in range(begin, end):
         d, h = position[1] * sD - pD, position[2] * sH - pH
@@ -123,28 +124,77 @@ def _forward_rows(elements, out, choices, geometry, begin, end):
             count = min(CHUNK, oW - first if at_edge else right - first)
             if first < left and not narrow:
                 count = min(count, scalar.ceil_div(left, LANES) * LANES)
-            # Vectors may run on past the row, into whatever lies there, but not past the ends of the array.
+            # Vectors may run on past the row: in the input into whatever lies there, but not past the ends of the
+            # array, and in the output into what this thread fills next.
             vectors, here = scalar.ceil_div(count, LANES) * LANES, start + first * sW
             if here + offsets[0] < 0 or here + (vectors - 1) * sW + offsets[taps - 1] >= elements.size:
                 vectors = 0
-            if at_edge:
-                tables, edge = (offsets, columns, labels), first * sW - pW
-                _pool_at_edge(elements, here, sW, tables, taps, best, numbers, count, vectors, edge, W)
-            else:
-                pool_windows(elements, here, sW, offsets, labels, taps, best, numbers, count, vectors)
-            copy(best, 0, out, place + first, count)
-            if wanted and flat:
-                _write_positions(numbers, local + first * sW, sW, choices, place + first, count)
+            target, names = (out, place + first), (chosen, np.int64(0))
+            if place + first + vectors > end * oW:
+                target = best, np.int64(0)
             elif wanted:
-                copy(numbers, 0, choices, place + first, count)
+                names = choices, place + first
+            windows = here, sW, taps, local + first * sW, count, vectors
+            if at_edge:
+                _pool_at_edge(elements, windows, tables, target, names, first * sW - pW, W)
+            else:
+                _pool_inside(elements, windows, tables, target, names)
+            if place + first + vectors > end * oW:
+                copy(best, 0, out, place + first, count)
+                if wanted:
+                    copy(chosen, 0, choices, place + first, count)
             first += count
 
 
 @njit
-def _pool_at_edge(elements, start, stride, tables, taps, best, numbers, count, vectors, edge, width):
+def _pool_inside(elements, windows, tables, target, names):
+    """Pool neighbouring windows that lie inside the row; see `best_taps`."""
+    start, stride, taps, position, count, vectors = windows
+    offsets, _, labels = tables
+    best, best_start = target
+    choices, choice_start = names
+    pool_windows(
+        elements,
+        start,
+        stride,
+        offsets,
+        labels,
+        taps,
+        best,
+        best_start,
+        choices,
+        choice_start,
+        position,
+        count,
+        vectors,
+    )
+
+
+@njit
+def _pool_at_edge(elements, windows, tables, target, names, edge, width):
     """Pool neighbouring windows, some of which hang over a side of the row."""
+    start, stride, taps, position, count, vectors = windows
     offsets, columns, labels = tables
-    best_taps(elements, start, stride, offsets, labels, taps, best, numbers, count, vectors, edge, columns, width)
+    best, best_start = target
+    choices, choice_start = names
+    best_taps(
+        elements,
+        start,
+        stride,
+        offsets,
+        labels,
+        taps,
+        best,
+        best_start,
+        choices,
+        choice_start,
+        position,
+        count,
+        vectors,
+        edge,
+        columns,
+        width,
+    )
 
 
 @njit
@@ -164,15 +214,6 @@ def _list_taps(geometry, ranges, flat, offsets, columns, labels):
                 labels[count] = offsets[count] if flat else (tap_d * kH + tap_h) * kW + tap_w
                 count += 1
     return count
-
-
-@njit(forceinline=True)
-def _write_positions(numbers, start, stride, target, first, count):
-    """Write positions relative to windows, of which the first begins at `start`, as positions in the plane."""
-    place = np.uint64(first)
-    for i in range(count):
-        position = np.int64(numbers[i])
-        target[place + np.uint64(i)] = choose(position < 0, position, position + (start + i * stride))
 
 
 def _backward_blocks(grads, grad_x, choices, geometry, begin, end):

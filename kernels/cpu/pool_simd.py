@@ -100,25 +100,60 @@ def _wins(builder: ir.IRBuilder, value: ir.Value, best: ir.Value, floating: bool
 
 
 def _best_taps_intrinsic(
-    typing_context, elements, start, stride, offsets, labels, taps, best, numbers, count, vectors, edge, columns, width
+    typing_context,
+    elements,
+    start,
+    stride,
+    offsets,
+    labels,
+    taps,
+    best,
+    best_start,
+    choices,
+    choice_start,
+    position,
+    count,
+    vectors,
+    edge,
+    columns,
+    width,
 ):
     """Write to `best`, for `count` windows, the largest of the elements start + i·stride + offsets[tap].
 
-    `numbers` gets the label of the tap that it was: by the rules of `scalar.wins` the first of equals, and the last
-    of NaN. There is at least one tap; `labels` and `numbers` are int32. The first `vectors` windows, which may be more
-    than `count`, are computed in whole vectors, which may read and write more than counts.
+    `choices` gets the label of the tap that it was: by the rules of `scalar.wins` the first of equals, and the last of
+    NaN. Where `choices` is int64, the label is relative to position + i·stride, which is added. There is at least one
+    tap; `labels` is int32. The first `vectors` windows, which may be more than `count`, are computed in whole vectors,
+    which then read and write more than counts.
 
-    Where `edge` is not None, only taps with 0 <= edge + i·stride + columns[tap] < width count; if none does the number
+    Where `edge` is not None, only taps with 0 <= edge + i·stride + columns[tap] < width count; if none does the choice
     is -1. What does not count is read nevertheless in vectors, but not outside of the array for windows one by one.
     """
     floating, masked = isinstance(elements.dtype, types.Float), not isinstance(edge, types.NoneType)
+    flat = choices.dtype.bitwidth == 64
     lanes = host_simd().vector_bytes * 8 // elements.dtype.bitwidth
 
     def emit(context, builder, signature, arguments):
-        x, table, names, out, out_numbers, shifts = (
-            _data(context, builder, signature, arguments, number) for number in (0, 3, 4, 6, 7, 11)
+        x, table, names, out, out_choices, shifts = (
+            _data(context, builder, signature, arguments, number) for number in (0, 3, 4, 6, 8, 14)
         )
-        first, step, terms, windows, whole, left, extent = (arguments[number] for number in (1, 2, 5, 8, 9, 10, 12))
+        first, step, terms, out_start, choices_start, origin_position, windows, whole, left, extent = (
+            arguments[number] for number in (1, 2, 5, 7, 9, 10, 11, 12, 13, 15)
+        )
+
+        def named(place: ir.Value, number: ir.Value, lanes: int) -> ir.Value:
+            """Return labels as choices: of their type, and with the windows' positions if they are positions."""
+            kind = _vector(out_choices.type.pointee, lanes)
+            if not flat:
+                return number if number.type == kind else builder.trunc(number, kind)
+            number = builder.sext(number, kind)
+            base = _splat(builder, builder.add(origin_position, builder.mul(place, step)), lanes)
+            if lanes > 1:
+                base = builder.add(
+                    base, builder.mul(ir.Constant(kind, list(range(lanes))), _splat(builder, step, lanes))
+                )
+            found = builder.add(number, base)
+            none = builder.icmp_signed("<", number, ir.Constant(kind, [0] * lanes if lanes > 1 else 0))
+            return builder.select(none, number, found) if masked else found
 
         def counts(place: ir.Value, tap: ir.Value, lanes: int) -> ir.Value:
             """Say in which windows a tap lies inside the row."""
@@ -158,8 +193,9 @@ def _best_taps_intrinsic(
                 name = _splat(builder, _load(builder, names, tap, 1), lanes)
                 builder.store(builder.select(wins, value, builder.load(largest)), largest)
                 builder.store(builder.select(wins, name, builder.load(chosen)), chosen)
-            _store(builder, builder.load(largest), out, place, lanes)
-            _store(builder, builder.load(chosen), out_numbers, place, lanes)
+            _store(builder, builder.load(largest), out, builder.add(out_start, place), lanes)
+            name = named(place, builder.load(chosen), lanes)
+            _store(builder, name, out_choices, builder.add(choices_start, place), lanes)
 
         def row(load: Any, *widths: int) -> None:
             for place, width in _vectors(builder, windows, whole, widths):
@@ -183,22 +219,40 @@ def _best_taps_intrinsic(
         return context.get_dummy_value()
 
     integer = types.int64
-    mask = (types.none if not masked else integer), columns, integer
-    return types.none(
-        elements, integer, integer, offsets, labels, integer, best, numbers, integer, integer, *mask
-    ), emit
+    windows = elements, integer, integer, offsets, labels, integer
+    outputs = best, integer, choices, integer, integer
+    return types.none(*windows, *outputs, integer, integer, integer if masked else types.none, columns, integer), emit
 
 
 def _best_taps_model(
-    elements, start, stride, offsets, labels, taps, best, numbers, count, vectors, edge, columns, width
+    elements,
+    start,
+    stride,
+    offsets,
+    labels,
+    taps,
+    best,
+    best_start,
+    choices,
+    choice_start,
+    position,
+    count,
+    vectors,
+    edge,
+    columns,
+    width,
 ):
     for i in range(count):
-        best[i], numbers[i] = _lowest_model(elements), -1
+        value, label = _lowest_model(elements), -1
         for tap in range(taps):
             if edge is None or 0 <= edge + i * stride + columns[tap] < width:
-                value = elements[start + i * stride + offsets[tap]]
-                if numbers[i] < 0 or scalar.wins(value, best[i]):
-                    best[i], numbers[i] = value, labels[tap]
+                new = elements[start + i * stride + offsets[tap]]
+                if label < 0 or scalar.wins(new, value):
+                    value, label = new, int(labels[tap])
+        best[best_start + i] = value
+        if choices.itemsize == 8 and label >= 0:
+            label += position + i * stride
+        choices[choice_start + i] = np.int64(label).astype(choices.dtype)
 
 
 def _lowest_of(kind: ir.Type, dtype: Any) -> ir.Value:
@@ -223,9 +277,28 @@ lowest = _lowest_model if config.DISABLE_JIT else intrinsic(_lowest_intrinsic)
 
 
 @njit
-def pool_windows(elements, start, stride, offsets, labels, taps, best, numbers, count, vectors):
+def pool_windows(
+    elements, start, stride, offsets, labels, taps, best, best_start, choices, choice_start, position, count, vectors
+):
     """Look for the largest elements of windows of which every tap counts; see `best_taps`."""
-    best_taps(elements, start, stride, offsets, labels, taps, best, numbers, count, vectors, None, offsets, 0)
+    best_taps(
+        elements,
+        start,
+        stride,
+        offsets,
+        labels,
+        taps,
+        best,
+        best_start,
+        choices,
+        choice_start,
+        position,
+        count,
+        vectors,
+        None,
+        offsets,
+        0,
+    )
 
 
 @njit

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..autograd.graph import Node
-from ..device import allocate, array_module, kernels_for
+from ..device import CPU, allocate, array_module, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
 from .conv import Extents, triple, volumetric
 from .unpool import Gather
 
 TAPS, INDICES = np.dtype(np.uint8), np.dtype(np.int64)
+
+NOTHING = {kind: np.empty((0, 0, 0, 0, 0), kind) for kind in (TAPS, INDICES)}
 
 NO_TAP = 255
 """Stands for the tap of a window that meets no element."""
@@ -153,6 +155,7 @@ class MaxPoolValues(Node):
         dtype = x.dtype
         x = _of_one_integer_type(x)
         output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        nothing = allocate((0, 0, 0, 0, 0), self.windows.choices_dtype(self.where), self.where)
+        choices = self.windows.choices_dtype(self.where)
+        nothing = NOTHING[choices] if self.where is CPU else allocate((0, 0, 0, 0, 0), choices, self.where)
         self.windows.pick(self.where, volumetric(x, self.where), volumetric(output, self.where), nothing)
         return output if output.dtype is dtype else output.astype(dtype, copy=False)
