@@ -60,8 +60,8 @@ def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_siz
         pool_windows(elements, start, 1, offsets, relative, kD * kH, best, 0, labels, 0, 0, W, vectors)
         for i in range(oW):
             column = w_starts[plane, i]
-            out[row * oW + i], position = best_column(best, labels, column, column + kW)
-            indices[row * oW + i] = first + position
+            out[row * oW + i], best_position = best_column(best, labels, column, column + kW)
+            indices[row * oW + i] = first + best_position
 
 
 _forward = RangeKernel(_forward_rows, PARALLEL_WORK)

@@ -10,15 +10,13 @@ element at all (a dilated one at the border can) gives -inf (an integer: the low
 """
 
 import functools
-import itertools
 import math
-from typing import Any
 
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_taps, lowest, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, copy, fill, following, locate
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, fill, following, locate
 from nbtorch.kernels.jit import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -31,7 +29,7 @@ PLANE_LIMIT = 1 << 31
 """Positions in a plane are kept in 32 bits while a row is pooled: as many fit into a vector as there are values."""
 
 CHUNK = 1024
-"""Columns that are pooled at a time; room for the maxima of as many where they cannot be written at once."""
+"""Columns that are pooled at a time."""
 
 BLOCK = 1 << 14
 """Elements of the input's gradient that are filled at a time, so that they are still in a cache when added to."""
@@ -52,11 +50,9 @@ def max_pool_forward(
     """
     if output.size == 0:
         return
-    if math.prod(input.shape[2:]) > PLANE_LIMIT:
-        raise OverflowError(f"max_pool: a plane must have at most 2**31 elements, got extents {input.shape[2:]}")
-    geometry = _geometry(input.shape[2:], output.shape[2:], kernel_size, stride, padding, dilation, 0)
+    geometry, taps = _geometry(input.shape[2:], output.shape[2:], kernel_size, stride, padding, dilation, 0)
     arrays = input.reshape(-1), output.reshape(-1), choices.reshape(-1), geometry
-    _forward(output.size // output.shape[4], output.size * math.prod(kernel_size), *arrays)
+    _forward(output.size // output.shape[4], output.size * taps, *arrays)
 
 
 def max_pool_backward(
@@ -77,17 +73,27 @@ def max_pool_backward(
     rows = grad_input.shape[2] * grad_input.shape[3]
     parts = min(rows, -(-rows * grad_input.shape[4] // BLOCK))
     extents = grad_input.shape[2:], grad_output.shape[2:]
-    geometry = _geometry(*extents, kernel_size, stride, padding, dilation, parts)
+    geometry, _ = _geometry(*extents, kernel_size, stride, padding, dilation, parts)
     arrays = grad_output.reshape(-1), grad_input.reshape(-1), choices.reshape(-1), geometry
     count = grad_input.shape[0] * grad_input.shape[1] * parts
     _backward(count, grad_output.size + grad_input.size, *arrays)
 
 
 @functools.lru_cache(maxsize=1024)
-def _geometry(*numbers: Any) -> np.ndarray:
-    """Return what the kernels need to know of a pooling as one array."""
-    *extents, parts = numbers
-    return np.array((*itertools.chain(*extents), parts))
+def _geometry(
+    extents: Triple,
+    out_extents: Triple,
+    kernel_size: Triple,
+    stride: Triple,
+    padding: Triple,
+    dilation: Triple,
+    parts: int,
+) -> tuple[np.ndarray, int]:
+    """Return what the kernels need to know of a pooling as one array, and the number of a window's elements."""
+    if math.prod(extents) > PLANE_LIMIT:
+        raise OverflowError(f"max_pool: a plane must have at most 2**31 elements, got extents {extents}")
+    numbers = (*extents, *out_extents, *kernel_size, *stride, *padding, *dilation, parts)
+    return np.array(numbers), math.prod(kernel_size)
 
 
 def _forward_rows(elements, out, choices, geometry, begin, end):
@@ -101,8 +107,7 @@ def _forward_rows(elements, out, choices, geometry, begin, end):
     right = max(left, min(oW, (W + pW - (kW - 1) * dW - 1) // sW + 1))
     offsets, columns = np.empty(kD * kH * kW, np.int64), np.empty(kD * kH * kW, np.int64)
     labels, narrow = np.empty(kD * kH * kW, np.int32), oW <= LANES and right - left < oW
-    best, chosen = np.empty(CHUNK, elements.dtype), np.empty(CHUNK, choices.dtype)
-    tables = offsets, columns, labels
+    names = choices if wanted else np.empty(CHUNK, choices.dtype)
     position, taps, known = locate(begin, oD, oH), 0, (-1, -1, -1, -1)
     for row in range(begin, end):
         d, h = position[1] * sD - pD, position[2] * sH - pH
@@ -127,74 +132,31 @@ def _forward_rows(elements, out, choices, geometry, begin, end):
             # Vectors may run on past the row: in the input into whatever lies there, but not past the ends of the
             # array, and in the output into what this thread fills next.
             vectors, here = scalar.ceil_div(count, LANES) * LANES, start + first * sW
-            if here + offsets[0] < 0 or here + (vectors - 1) * sW + offsets[taps - 1] >= elements.size:
-                vectors = 0
-            target, names = (out, place + first), (chosen, np.int64(0))
-            if place + first + vectors > end * oW:
-                target = best, np.int64(0)
-            elif wanted:
-                names = choices, place + first
-            windows = here, sW, taps, local + first * sW, count, vectors
+            at, at_name, local_here = place + first, place + first if wanted else 0, local + first * sW
+            inside = here + offsets[0] >= 0 and here + (vectors - 1) * sW + offsets[taps - 1] < elements.size
+            if not inside or at + vectors > end * oW:
+                vectors = 0 if at_edge and not inside else count
             if at_edge:
-                _pool_at_edge(elements, windows, tables, target, names, first * sW - pW, W)
+                edge = first * sW - pW
+                windows = (here, sW, taps, local_here, count, vectors, edge, W)
+                _pool_at_edge(elements, offsets, columns, labels, out, at, names, at_name, windows)
             else:
-                _pool_inside(elements, windows, tables, target, names)
-            if place + first + vectors > end * oW:
-                copy(best, 0, out, place + first, count)
-                if wanted:
-                    copy(chosen, 0, choices, place + first, count)
+                pool_windows(
+                    elements, here, sW, offsets, labels, taps, out, at, names, at_name, local_here, count, vectors
+                )
             first += count
 
 
 @njit
-def _pool_inside(elements, windows, tables, target, names):
-    """Pool neighbouring windows that lie inside the row; see `best_taps`."""
-    start, stride, taps, position, count, vectors = windows
-    offsets, _, labels = tables
-    best, best_start = target
-    choices, choice_start = names
-    pool_windows(
-        elements,
-        start,
-        stride,
-        offsets,
-        labels,
-        taps,
-        best,
-        best_start,
-        choices,
-        choice_start,
-        position,
-        count,
-        vectors,
-    )
-
-
-@njit
-def _pool_at_edge(elements, windows, tables, target, names, edge, width):
-    """Pool neighbouring windows, some of which hang over a side of the row."""
-    start, stride, taps, position, count, vectors = windows
-    offsets, columns, labels = tables
-    best, best_start = target
-    choices, choice_start = names
+def _pool_at_edge(elements, offsets, columns, labels, out, at, names, at_name, windows):
+    """Pool neighbouring windows, some of which hang over a side of the row; see `best_taps`."""
+    start, stride, taps, position, count, vectors, edge, width = windows
+    # fmt: off
     best_taps(
-        elements,
-        start,
-        stride,
-        offsets,
-        labels,
-        taps,
-        best,
-        best_start,
-        choices,
-        choice_start,
-        position,
-        count,
-        vectors,
-        edge,
-        columns,
-        width,
+        elements, start, stride, offsets, labels, taps, out, at, names, at_name, position, count, vectors, edge,
+        columns, width,
     )
+    # fmt: on
 
 
 @njit

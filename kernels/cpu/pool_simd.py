@@ -276,7 +276,7 @@ best_taps = _best_taps_model if config.DISABLE_JIT else intrinsic(_best_taps_int
 lowest = _lowest_model if config.DISABLE_JIT else intrinsic(_lowest_intrinsic)
 
 
-@njit
+@njit(forceinline=True)
 def pool_windows(
     elements, start, stride, offsets, labels, taps, best, best_start, choices, choice_start, position, count, vectors
 ):
