@@ -83,7 +83,6 @@ REASONS = {
         Tensor.reinforce eig symeig has_lapack has_mkl has_openmp has_spectral Tensor.resize Tensor.resize_as
         Tensor.triangular_solve Tensor.storage_type""",
     "attention kernels of other makers, to be put in the place of PyTorch's": "nn.attention.*flash_attention_impl*",
-    "not written yet": "nn.EmbeddingBag nn.functional.embedding_bag",
 }
 
 # Why a signature differs, likewise.
