@@ -1021,7 +1021,28 @@ def cross_entropy(
                 f"cross_entropy: ignore_index is not supported for floating point target, got {ignore_index}"
             )
         goal = to_dtype(target.unsqueeze(0) if alone else target, input.dtype)
-        return loss.SoftCrossEntropy(factors, reduction, label_smoothing, alone)(x, goal)
+        return _soft_cross_entropy(x, goal, weight, reduction, label_smoothing, alone)
     labels = target.reshape(-1) if alone and target.ndim == 0 else target
     _check_classes("nll_loss", x, labels, weight)
     return loss.CrossEntropy(labels._array, ignore_index, factors, reduction, label_smoothing, alone)(x)
+
+
+def _soft_cross_entropy(
+    x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, alone: bool
+) -> Tensor:
+    """Return the cross entropy with probabilities of classes, both (N, C, *); weights may want gradients here."""
+    classes = x.shape[1]
+    require_same_device("cross_entropy", *[tensor for tensor in (x, target, weight) if tensor is not None])
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(
+            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no classes but got"
+            f" weight tensor of shape: {list(weight.shape)}"
+        )
+    if weight is None or (weight.dtype is x.dtype and not weight.requires_grad):
+        factors = None if weight is None else weight._array
+        return loss.SoftCrossEntropy(factors, reduction, smoothing, alone)(x, target)
+    goal = target * (1 - smoothing) + smoothing / classes
+    losses = -(loss.LogSoftmax(1)(x) * goal * loss.per_class(weight, x)).sum(1)
+    if reduction == "mean":
+        return losses.sum() / losses.numel()
+    return reduce_losses(losses.reshape(()) if alone else losses, reduction)

@@ -222,7 +222,7 @@ class CrossEntropy(ClassLoss):
         self, target: Any, ignore_index: int, weight: Any, reduction: str, smoothing: float, alone: bool = False
     ) -> None:
         super().__init__(weight, reduction, alone)
-        self.target, self.ignore_index, self.smoothing = target, ignore_index, smoothing
+        self.target, self.ignore_index, self.smoothing = target, ignore_index, float(smoothing)
         plain = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
         self.name = "AddBackward0" if smoothing else plain
 
@@ -278,7 +278,7 @@ class SoftCrossEntropy(ClassLoss):
 
     def __init__(self, weight: Any, reduction: str, smoothing: float, alone: bool = False) -> None:
         super().__init__(weight, reduction, alone)
-        self.smoothing = smoothing
+        self.smoothing = float(smoothing)
         self.name = "DivBackward1" if reduction == "mean" else "NegBackward0"
 
     def forward(self, scores: Any, target: Any) -> Any:
@@ -345,7 +345,7 @@ class PairLoss(Node):
     formula: str
 
     def __init__(self, reduction: str, option: float = 0.0) -> None:
-        self.reduction, self.option = reduction, option
+        self.reduction, self.option = reduction, float(option)
 
     def forward(self, a: Any, b: Any) -> Any:
         kernels, a, b = kernels_for(self.where, "loss"), contiguous(a, self.where), contiguous(b, self.where)

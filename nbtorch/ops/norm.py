@@ -33,7 +33,7 @@ class ChannelNorm(Node):
     fresh_gradients = True
 
     def __init__(self, groups: int, eps: float, mean: Any = None, variance: Any = None) -> None:
-        self.groups, self.eps = groups, eps
+        self.groups, self.eps = int(groups), float(eps)
         self.given = mean is not None
         if mean is not None:
             self.mean, self.variance = mean.astype(np.float64), variance.astype(np.float64)
@@ -254,6 +254,8 @@ def batch_norm(
     channels = input.size(1)
     if training and input.numel() == channels:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
+    if training and eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     _require_channels(channels, **affine)
     if not training:
         for name in ("running_mean", "running_var"):
