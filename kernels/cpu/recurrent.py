@@ -26,10 +26,14 @@ import numba
 import numpy as np
 from nbtorch.kernels.cpu.ranges import RangeKernel, call_kernel
 from nbtorch.kernels.cpu.sharing import part, workspace, zero
-from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, transpose
+from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, pointer_to, transpose
 from nbtorch.kernels.elementary import select, sigmoid, tanh
 from nbtorch.kernels.jit import njit
+from numba import types
+from numba.core import cgutils, config
 from numba.core.dispatcher import Dispatcher
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 PARALLEL_PRODUCTS = 1 << 20
 """Multiplications of a time loop above which it takes longer than waking the threads."""
@@ -317,12 +321,34 @@ def _pack_straight_range(layer, arrays, projection, last, begin, end):
         group, unit = index // panels, index % panels * layer.panel
         width, place = min(layer.panel, units - unit), index * terms * layer.panel
         for term in range(terms):
-            line = target[place + term * layer.panel :][: layer.panel]
-            values = source[(group * terms + term) * units + unit :][:width]
+            line = view(target, place + term * layer.panel, layer.panel)
+            values = view(source, (group * terms + term) * units + unit, width)
             for i in range(width):
                 line[i] = values[i]
             for i in range(width, layer.panel):
                 line[i] = 0
+
+
+def _view(typing_context, values, start, size):
+    """Return a part of a flat array without counting a reference: that would take as long as some gates do."""
+
+    def emit(context, builder, signature, arguments):
+        whole = context.make_array(values)(context, builder, arguments[0])
+        part = context.make_array(values)(context, builder)
+        first = pointer_to(context, builder, values, arguments[0], arguments[1])
+        shape, strides = [arguments[2]], cgutils.unpack_tuple(builder, whole.strides, 1)
+        populate_array(part, data=first, shape=shape, strides=strides, itemsize=whole.itemsize, meminfo=None)
+        return part._getvalue()
+
+    return values(values, types.intp, types.intp), emit
+
+
+def _slice(values, start, size):
+    """Return a part of a flat array; for `NUMBA_DISABLE_JIT=1`."""
+    return values[start : start + size]
+
+
+view = _slice if config.DISABLE_JIT else intrinsic(_view)
 
 
 @njit
@@ -364,10 +390,10 @@ def _multiply(layer, rows, terms, a, a_start, a_pitch, panels, panel, width, tar
             )
     if ragged:
         for row in range(rows):
-            line = target[start + row * pitch :][:width]
+            line = view(target, start + row * pitch, width)
             if not adding:
                 zero(line)
-            _accumulate(line, tile[row * layer.panel :][:width])
+            _accumulate(line, view(tile, row * layer.panel, width))
 
 
 @njit
@@ -419,8 +445,8 @@ def _before(layer, direction, step, sequence, states, pitch, start, first_states
     """Return some units of a sequence's state before a step: one of `states`, or the first."""
     before = step - 1 if direction == 0 else step + 1
     if sequence < _active(layer, before):
-        return states[start + (layer.starts[before] + sequence) * pitch + unit :][:width]
-    return first_states[(direction * layer.batch + sequence) * size + unit :][:width]
+        return view(states, start + (layer.starts[before] + sequence) * pitch + unit, width)
+    return view(first_states, (direction * layer.batch + sequence) * size + unit, width)
 
 
 @njit
@@ -451,9 +477,9 @@ def _tanh(values):
 def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute h = tanh(x + W h), or max(x + W h, 0)."""
     place = layer.starts[step] + sequence
-    values = arrays.gates[(direction * layer.elements + place) * layer.units + unit :][:width]
-    _accumulate(values, arrays.bias[direction * layer.units + unit :][:width])
-    output = arrays.outputs[(place * layer.directions + direction) * layer.units + unit :][:width]
+    values = view(arrays.gates, (direction * layer.elements + place) * layer.units + unit, width)
+    _accumulate(values, view(arrays.bias, direction * layer.units + unit, width))
+    output = view(arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
     if layer.relu:
         for i in range(width):
             output[i] = select(values[i] < 0, values.dtype.type(0), values[i])
@@ -465,15 +491,15 @@ def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, work):
 @njit
 def _rnn_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
     place = layer.starts[step] + sequence
-    output = arrays.outputs[(place * layer.directions + direction) * layer.units + unit :][:width]
-    result = arrays.grad_gates[(direction * layer.elements + place) * layer.units + unit :][:width]
+    output = view(arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
+    result = view(arrays.grad_gates, (direction * layer.elements + place) * layer.units + unit, width)
     if layer.relu:
         for i in range(width):
             result[i] = select(output[i] <= 0, output.dtype.type(0), grad[i])
     else:
         for i in range(width):
             result[i] = grad[i] * (1 - output[i] * output[i])
-    zero(arrays.grad_hidden[(direction * layer.batch + sequence) * layer.outputs + unit :][:width])
+    zero(view(arrays.grad_hidden, (direction * layer.batch + sequence) * layer.outputs + unit, width))
 
 
 @njit
@@ -482,29 +508,32 @@ def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, work):
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     at = place * 4 * units + unit
     if width == units:
-        _accumulate(arrays.gates[at:][: 4 * units], arrays.bias[direction * 4 * units :][: 4 * units])
+        _accumulate(view(arrays.gates, at, 4 * units), view(arrays.bias, direction * 4 * units, 4 * units))
     else:
         for gate in range(4):
-            biases = arrays.bias[(direction * 4 + gate) * units + unit :][:width]
-            _accumulate(arrays.gates[at + gate * units :][:width], biases)
-    i, f = arrays.gates[at:][:width], arrays.gates[at + units :][:width]
-    g, o = arrays.gates[at + 2 * units :][:width], arrays.gates[at + 3 * units :][:width]
-    _sigmoid(i)
-    _sigmoid(f)
+            biases = view(arrays.bias, (direction * 4 + gate) * units + unit, width)
+            _accumulate(view(arrays.gates, at + gate * units, width), biases)
+    i, f = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
+    g, o = view(arrays.gates, at + 2 * units, width), view(arrays.gates, at + 3 * units, width)
+    if width == units:  # the two lie side by side
+        _sigmoid(view(arrays.gates, at, 2 * units))
+    else:
+        _sigmoid(i)
+        _sigmoid(f)
     _tanh(g)
     _sigmoid(o)
     start = direction * layer.elements * units
     before = _before(layer, direction, step, sequence, arrays.cells, units, start, arrays.cell, units, unit, width)
-    cell, squashed = arrays.cells[place * units + unit :][:width], work[:width]
+    cell, squashed = view(arrays.cells, place * units + unit, width), view(work, 0, width)
     for k in range(width):
         cell[k] = f[k] * before[k] + i[k] * g[k]
     _copy(cell, squashed)
     _tanh(squashed)
     if layer.projected:
-        output = arrays.unprojected[place * units + unit :][:width]
+        output = view(arrays.unprojected, place * units + unit, width)
     else:
         out_at = (layer.starts[step] + sequence) * layer.directions + direction
-        output = arrays.outputs[out_at * units + unit :][:width]
+        output = view(arrays.outputs, out_at * units + unit, width)
     for k in range(width):
         output[k] = o[k] * squashed[k]
 
@@ -513,12 +542,15 @@ def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, work):
 def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     at = place * 4 * units + unit
-    i, f = arrays.gates[at:][:width], arrays.gates[at + units :][:width]
-    g, o = arrays.gates[at + 2 * units :][:width], arrays.gates[at + 3 * units :][:width]
-    to_i, to_f = arrays.grad_gates[at:][:width], arrays.grad_gates[at + units :][:width]
-    to_g, to_o = arrays.grad_gates[at + 2 * units :][:width], arrays.grad_gates[at + 3 * units :][:width]
-    cell, to_cell = work[:width], arrays.grad_cell[(direction * layer.batch + sequence) * units + unit :][:width]
-    _copy(arrays.cells[place * units + unit :][:width], cell)
+    i, f = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
+    g, o = view(arrays.gates, at + 2 * units, width), view(arrays.gates, at + 3 * units, width)
+    to_i, to_f = view(arrays.grad_gates, at, width), view(arrays.grad_gates, at + units, width)
+    to_g, to_o = view(arrays.grad_gates, at + 2 * units, width), view(arrays.grad_gates, at + 3 * units, width)
+    cell, to_cell = (
+        view(work, 0, width),
+        view(arrays.grad_cell, (direction * layer.batch + sequence) * units + unit, width),
+    )
+    _copy(view(arrays.cells, place * units + unit, width), cell)
     _tanh(cell)
     for k in range(width):
         to_o[k] = grad[k] * cell[k] * o[k] * (1 - o[k])
@@ -535,28 +567,28 @@ def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad,
     for k in range(width):
         to_cell[k] *= f[k]
     if not layer.projected:
-        zero(arrays.grad_hidden[(direction * layer.batch + sequence) * units + unit :][:width])
+        zero(view(arrays.grad_hidden, (direction * layer.batch + sequence) * units + unit, width))
 
 
 @njit
 def _gru_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute n = tanh(x + r (W h + b)) and h = (1 - z) n + z h; gates r and z are sigmoids of x + W h."""
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
-    biases, at = arrays.bias[direction * 4 * units + unit :], place * 3 * units + unit
-    r, z = arrays.gates[at:][:width], arrays.gates[at + units :][:width]
-    new, product = arrays.gates[at + 2 * units :][:width], arrays.products[place * units + unit :][:width]
-    _accumulate(r, biases[:width])
-    _accumulate(z, biases[units:][:width])
+    biases, at = direction * 4 * units + unit, place * 3 * units + unit
+    r, z = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
+    new, product = view(arrays.gates, at + 2 * units, width), view(arrays.products, place * units + unit, width)
+    _accumulate(r, view(arrays.bias, biases, width))
+    _accumulate(z, view(arrays.bias, biases + units, width))
     _sigmoid(r)
     _sigmoid(z)
-    _accumulate(product, biases[3 * units :][:width])
-    _accumulate(new, biases[2 * units :][:width])
+    _accumulate(product, view(arrays.bias, biases + 3 * units, width))
+    _accumulate(new, view(arrays.bias, biases + 2 * units, width))
     for k in range(width):
         new[k] += r[k] * product[k]
     _tanh(new)
     pitch, start = layer.directions * units, direction * units
     before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
-    output = arrays.outputs[(layer.starts[step] + sequence) * pitch + start + unit :][:width]
+    output = view(arrays.outputs, (layer.starts[step] + sequence) * pitch + start + unit, width)
     for k in range(width):
         output[k] = new[k] + z[k] * (before[k] - new[k])
 
@@ -565,10 +597,11 @@ def _gru_cell(layer, arrays, direction, step, sequence, unit, width, work):
 def _gru_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     at = place * 3 * units + unit
-    r, z, n = [arrays.gates[at + gate * units :][:width] for gate in range(3)]
-    to_r, to_z, to_n = [arrays.grad_gates[at + gate * units :][:width] for gate in range(3)]
-    product = arrays.products[place * units + unit :][:width]
-    to_product = arrays.grad_products[at + 2 * units :][:width]
+    r, z = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
+    n, to_n = view(arrays.gates, at + 2 * units, width), view(arrays.grad_gates, at + 2 * units, width)
+    to_r, to_z = view(arrays.grad_gates, at, width), view(arrays.grad_gates, at + units, width)
+    product = view(arrays.products, place * units + unit, width)
+    to_product = view(arrays.grad_products, at + 2 * units, width)
     pitch, start = layer.directions * units, direction * units
     before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
     for k in range(width):
@@ -579,9 +612,9 @@ def _gru_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, 
         to_product[k] = to_n[k] * r[k]
     for k in range(width):
         to_r[k] = to_n[k] * product[k] * r[k] * (1 - r[k])
-    _copy(to_r, arrays.grad_products[at:][:width])
-    _copy(to_z, arrays.grad_products[at + units :][:width])
-    to_state = arrays.grad_hidden[(direction * layer.batch + sequence) * units + unit :][:width]
+    _copy(to_r, view(arrays.grad_products, at, width))
+    _copy(to_z, view(arrays.grad_products, at + units, width))
+    to_state = view(arrays.grad_hidden, (direction * layer.batch + sequence) * units + unit, width)
     for k in range(width):
         to_state[k] = grad[k] * z[k]
 
@@ -649,14 +682,14 @@ def _backward(name: str, cell_grad) -> RangeKernel:
                     width, last = last_output - first_unit, min(last, _active(layer, step))
                     for sequence in range(first, last):
                         place = layer.starts[step] + sequence
-                        total = grad[:width]
+                        total = view(grad, 0, width)
                         if layer.projected:
-                            total = arrays.grad_projected[(direction * layer.elements + place) * outputs :][:width]
+                            total = view(arrays.grad_projected, (direction * layer.elements + place) * outputs, width)
                         state = (direction * layer.batch + sequence) * outputs + first_unit
-                        to_state = arrays.grad_hidden[state:][:width]
+                        to_state = view(arrays.grad_hidden, state, width)
                         _copy(to_state, total)
                         at = (place * layer.directions + direction) * outputs + first_unit
-                        _accumulate(total, arrays.grad_outputs[at:][:width])
+                        _accumulate(total, view(arrays.grad_outputs, at, width))
                         if layer.projected:
                             zero(to_state)
                         else:
@@ -668,7 +701,7 @@ def _backward(name: str, cell_grad) -> RangeKernel:
                                 rows = min(STRIP, last - row)
                                 _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, sums, tile)
                                 for r in range(rows):
-                                    total = sums[r * layer.panel :][:width]
+                                    total = view(sums, r * layer.panel, width)
                                     cell_grad(layer, arrays, direction, step, row + r, unit, width, total, work)
 
     kernel.__name__ = kernel.__qualname__ = name
