@@ -83,11 +83,10 @@ def difference_of(info, sample, dtype, training):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["float32", "float64"])
-def test_samples_as_in_pytorch(name):
+def test_samples_as_in_pytorch():
     import torch
 
-    dtype, differing = getattr(torch, name), {}
+    dtype, differing = torch.float64, {}  # kernels of other types are the same lines, and tested with each family
     for info in modules():
         if dtype not in info.supported_dtypes("cpu"):
             continue
