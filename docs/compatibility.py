@@ -87,6 +87,7 @@ REASONS = {
 
 # Why a signature differs, likewise.
 DIFFERENCES = {
+    "absolute=True gives the mathematical norm where PyTorch's formula gives NaN": "nn.LPPool* nn.functional.lp_pool*",
     "a decorator hides PyTorch's own signature, which is the same": "nn.Container nn.NLLLoss2d",
     "PyTorch's docstring says so, but the function takes it by keyword only": "nn.functional.gelu",
 }
