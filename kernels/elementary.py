@@ -25,7 +25,7 @@ INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 def number(value: Any, like: Any) -> Any:
     """Return a constant in the type of `like`; a literal of Python's would carry float32 arithmetic on in float64."""
-    return value
+    return type(like)(value) if isinstance(like, np.floating) else value
 
 
 def select(condition: Any, chosen: Any, other: Any) -> Any:

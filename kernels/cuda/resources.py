@@ -28,6 +28,7 @@ ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
 DTYPES = {
     "pool": ("float32", "float64", "int64"),
     "pad": ("float32", "float64", "uint8", "uint16"),
+    "interpolate": ("float32", "float64", "uint8"),
 }
 """The dtypes of families that have others than float32 and float64."""
 

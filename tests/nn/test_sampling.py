@@ -1,6 +1,9 @@
 """Interpolation, sampling on grids, and bags of embeddings, as in PyTorch."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -348,3 +351,29 @@ def test_second_gradients_of_bags(mode):
         return bag(numbers, table, offsets, mode=mode, **dict(zip(options, weights, strict=True))) ** 2
 
     assert nbtorch.autograd.gradgradcheck(function, (table, *options.values()))
+
+
+def test_the_simulator_agrees():
+    program = """
+import numpy as np, nbtorch, nbtorch.nn.functional as F
+def run(device, function, *arrays):
+    tensors = [nbtorch.tensor(a, device=device) for a in arrays]
+    tensors = [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
+    out = function(*tensors)
+    if out.requires_grad:
+        (out * out).sum().backward()
+    return [t.detach().cpu().numpy() for t in (out, *[t.grad for t in tensors if t.grad is not None])]
+x = np.sin(np.arange(24)).reshape(1, 2, 3, 4)
+grid = np.cos(np.arange(12)).reshape(1, 2, 3, 2) * 1.2
+cases = [(lambda t, m=mode: F.interpolate(t, (2, 5), mode=m), x) for mode in ("nearest", "bilinear", "bicubic")]
+cases += [(lambda t: F.interpolate(t, (2, 5), mode="bilinear"), (x * 50 + 60).astype(np.uint8))]
+cases += [(lambda t, g, m=m: F.grid_sample(t, g, m, "reflection", False), x, grid) for m in ("bilinear", "bicubic")]
+cases += [(lambda t, i: F.embedding_bag(i, t, mode="max"), x[0, 0], np.array([[0, 2, 1], [1, 1, 0]]))]
+for function, *arrays in cases:
+    for ours, simulated in zip(run("cpu", function, *arrays), run("cuda", function, *arrays), strict=True):
+        np.testing.assert_allclose(ours, simulated, rtol=1e-6, atol=1e-12)
+print("same")
+"""
+    settings = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    run = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True, timeout=300)
+    assert run.stdout == "same\n", run.stderr[-2000:]
