@@ -19,8 +19,12 @@ from .simd import host_simd
 
 Triple = tuple[int, int, int]
 
-SCRATCH_BYTES = 400 * 1024
-"""What the packed source and V of one task may take: about half of a second-level cache of 1 MiB."""
+SCRATCH_BYTES = 700 * 1024
+"""What the packed source and V of one task of an offset GEMM may take: more than a second-level cache of 512 KiB
+holds, but V is written once per block of channels, and the larger a task, the less often it packs."""
+
+DOT_SCRATCH_BYTES = 400 * 1024
+"""The same for a gradient of the weight, which reads all of its scratch memory again and again."""
 
 MAX_COLUMNS = 2048
 """The most columns q of a box: beyond this, more of them save nothing."""
@@ -32,7 +36,7 @@ first-level cache of 32 KiB, even where a stride spreads it over phases. Fixes t
 DOT_TERMS = 576
 """At most about how many terms a task of the gradient of a weight sums, for a kernel of some taps."""
 
-BLOCK_ROWS = 256
+BLOCK_ROWS = 512
 """About how many rows of the target one task computes from a packed box."""
 
 GRAD_WEIGHT_TASKS = 32
@@ -391,13 +395,13 @@ def _cost(gather: Gather, row_ranges: int) -> float:
     return gather.boxes * gather.channels * (packing + arithmetic)
 
 
-def _fit(problem: Problem, channel_block: int, row_block: int, rows: int) -> list[int]:
-    """Return the box of a problem that fits into scratch memory beside `rows` rows of V."""
+def _fit(problem: Problem, channel_block: int, row_block: int, rows: int, scratch: int) -> list[int]:
+    """Return the box of a problem that fits into so many bytes of scratch memory beside `rows` rows of V."""
 
     def fits(box: Sequence[int]) -> bool:
         gather = lay_out(problem, box, channel_block, row_block)
         elements = gather.x_size + rows * gather.v_pitch
-        return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= SCRATCH_BYTES
+        return gather.v_pitch <= MAX_COLUMNS + 64 and elements * problem.itemsize <= scratch
 
     return shrink(problem.counts, fits)
 
@@ -410,7 +414,7 @@ def _plan_gemm(problem: Problem, workers: int) -> Plan:
     channel_block = even(problem.channels, max(1, BLOCK_TERMS // max(1, problem.taps)))
     rows = min(problem.rows, task_panels * simd.rows)
     row_ranges = ceil_div(panels, task_panels)
-    layouts = [(layout, _fit(layout, channel_block, task_panels, rows)) for layout in problem.layouts]
+    layouts = [(layout, _fit(layout, channel_block, task_panels, rows, SCRATCH_BYTES)) for layout in problem.layouts]
     problem, box = min(layouts, key=lambda pair: _cost(lay_out(*pair, channel_block, task_panels), row_ranges))
     if workers > 1:
         image, *rest = box
@@ -430,7 +434,7 @@ def _plan_dots(problem: Problem, workers: int) -> Plan:
     channel_block = even(problem.channels, min(block, max(1, DOT_TERMS // problem.taps)))
     row_blocks = ceil_div(problem.rows, row_block)
     pieces = problem.groups * row_blocks * ceil_div(problem.channels, channel_block)
-    box = _fit(problem, channel_block, row_block, row_block)
+    box = _fit(problem, channel_block, row_block, row_block, DOT_SCRATCH_BYTES)
     box = share_out(problem.counts, box, pieces, GRAD_WEIGHT_SHARES)
     boxes = box_count(problem.counts, box)
     chunks = ceil_div(boxes, ceil_div(boxes, min(boxes, ceil_div(GRAD_WEIGHT_TASKS, pieces))))

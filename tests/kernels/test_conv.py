@@ -133,6 +133,7 @@ CASES = {
     "seven by seven": make_case(images=9, channels=20, rows=19, size=(1, 7, 7), padding=(0, 1, 1)),
     "channel blocks": make_case(images=2, channels=70, rows=10, size=(1, 9, 8), padding=(0, 1, 1)),
     "row blocks": make_case(images=1, channels=5, rows=203, size=(1, 6, 6), padding=(0, 1, 1)),
+    "pointwise row blocks": make_case(channels=9, rows=530, size=(1, 6, 6), kernel=(1, 1, 1)),
     "strided": make_case(stride=(1, 2, 2), padding=(0, 1, 1)),
     "strided pointwise": make_case(kernel=(1, 1, 1), stride=(1, 2, 2)),
     "stride beyond kernel": make_case(kernel=(1, 2, 2), stride=(1, 3, 4), size=(1, 11, 13)),
