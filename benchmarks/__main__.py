@@ -73,6 +73,8 @@ def measured(group: groups.Group, chosen: list[str], turns: Turns, options: argp
         else:
             result.rows.append(row)
         print(line(row, width), flush=True)
+    if turns.disturbed:
+        print(f"Other processes disturbed {turns.disturbed} of the turns: do not trust these numbers.")
     print(result.summary(), end="\n\n", flush=True)
     joined = result.joined_with_kept(group.names) if options.write else result
     files = joined.keep(options.json or options.write, options.write)

@@ -78,6 +78,9 @@ assert jit.compilations() == before, "a kernel was compiled after the warm-up"
 """
     result = run("-c", code, NBTORCH_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0, result.stderr
+    again = code.replace("warmup.compile_kernels() > 0", "warmup.compile_kernels() == 0")
+    result = run("-c", again, NBTORCH_CACHE_DIR=str(tmp_path))
+    assert result.returncode == 0, f"the second process compiled: {result.stderr}"
 
 
 class TestDisplay:

@@ -8,8 +8,8 @@ import numpy as np
 from nbtorch.kernels.cpu.ranges import GRAIN, RangeKernel
 from nbtorch.kernels.elementary import select
 
-PARALLEL_SIZE = 1 << 15
-"""Elements above which a pass over them takes longer than waking the threads."""
+PARALLEL_SIZE = 1 << 17
+"""Elements above which a pass over them takes longer than waking the threads: 40 to 50 µs on one of two cores."""
 
 
 def sgd_step(p: np.ndarray, g: np.ndarray, lr: float, decay: float, maximize: bool) -> None:

@@ -7,8 +7,6 @@ and of its subclasses, and of the engine's call of `backward`, and takes them aw
 from __future__ import annotations
 
 import functools
-import gzip
-import json
 import os
 import re
 import threading
@@ -236,6 +234,9 @@ class EventList(list):
 
     def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write the events for chrome://tracing or https://ui.perfetto.dev; compressed if the name ends in .gz."""
+        import gzip
+        import json
+
         process = os.getpid()
         events = [
             {
