@@ -83,8 +83,14 @@ def _require_conv_types(operation: str, input: Tensor, weight: Tensor, bias: Ten
             raise RuntimeError(
                 f"{operation}: Input type ({input.type()}) and {name} type ({tensor.type()}) should be the same"
             )
-    if dtype.category < 2:
-        raise RuntimeError(f'"{operation}" not implemented for {dtype}: input must be floating point or complex')
+    if dtype is dtypes.bool:
+        raise not_implemented(operation, dtype, "numbers")
+
+
+def _require_int64(operation: str, dtype: dtypes.dtype) -> None:
+    """Refuse the other integers, of which PyTorch has neither dilated nor transposed convolutions."""
+    if dtype.category < 2 and dtype is not dtypes.int64:
+        raise not_implemented(operation, dtype, "int64, floating point or complex")
 
 
 def _require_weight(operation: str, weight: Tensor, rank: int, groups: int) -> None:
@@ -141,6 +147,8 @@ def _conv(
     strides, dilations = extents(name, "stride", stride, rank), extents(name, "dilation", dilation, rank)
     pads = padding if isinstance(padding, str) else extents(name, "padding", padding, rank)
     before, size = _conv_geometry(name, shape[2:], weight_shape[2:], strides, pads, dilations)
+    if max(dilations) > 1:
+        _require_int64(name, x.dtype)
     output = convolution(x, weight, bias, strides, before, dilations, groups, False, size)
     return output if batched else output.squeeze(0)
 
@@ -256,6 +264,7 @@ def _conv_transpose(
     name = f"conv_transpose{rank}d"
     batched = require_rank(name, input, rank)
     _require_conv_types(name, input, weight, bias)
+    _require_int64(name, input.dtype)
     _require_weight(name, weight, rank, groups)
     x = input if batched else input.unsqueeze(0)
     if weight.shape[0] % groups:

@@ -16,6 +16,7 @@ from ..device import allocate, contiguous, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
 from .complex import Complex
+from .integer_conv import IntegerConvolution
 
 Extents = tuple[int, ...]
 
@@ -153,6 +154,9 @@ def convolution(
             bias,
             lambda x, w: convolution(x, w, None, stride, padding, dilation, groups, transposed, output_size),
         )
+    if not input.is_floating_point():
+        integers = IntegerConvolution(stride, padding, dilation, groups, transposed, output_size)
+        return integers(input, weight) if bias is None else integers(input, weight, bias)
     node = Convolution(_geometry(stride, padding, dilation, groups), transposed, output_size)
     return node(input, weight) if bias is None else node(input, weight, bias)
 
