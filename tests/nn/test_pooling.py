@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import nbtorch
@@ -191,6 +191,9 @@ def test_padding_of_any_width(extents, mode, data):
     most = {"reflect": min(extents) - 1, "circular": min(extents)}.get(mode, 7)
     least = 0 if min(extents) < 3 else -1
     widths = data.draw(st.lists(st.integers(least, most), min_size=2 * len(extents), max_size=2 * len(extents)))
+    if mode == "circular":  # where more goes round than a crop left, PyTorch copies memory onto itself
+        pairs = zip(reversed(extents), widths[::2], widths[1::2], strict=True)
+        assume(all(max(a, b) <= n + min(a, 0) + min(b, 0) for n, a, b in pairs))
 
     def program(t):
         x = t.tensor(np.random.default_rng(0).random((2, 1, *extents)), requires_grad=True)
