@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(names)} (default: all)")
-    parser.add_argument("--filter", "--only", default="", metavar="TEXT", help="only cases whose names contain this")
+    parser.add_argument("--filter", default="", metavar="TEXT", help="only cases whose names contain this")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rounds", type=int, default=5, help="how often the libraries take turns")
