@@ -48,6 +48,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .device import default_device as get_default_device
 from .device import device, set_default_device
 from .dtypes import (
     bfloat16,
@@ -215,7 +216,16 @@ from .ops.complex import (
     view_as_complex,
     view_as_real,
 )
-from .ops.conversion import can_cast, is_complex, is_floating_point, is_nonzero, is_signed, is_tensor, result_type
+from .ops.conversion import (
+    can_cast,
+    is_complex,
+    is_floating_point,
+    is_nonzero,
+    is_signed,
+    is_tensor,
+    numel,
+    result_type,
+)
 from .ops.copies import (
     alias_copy,
     as_strided_copy,
@@ -551,10 +561,23 @@ from .nn.functional import (  # isort: skip
     adaptive_avg_pool1d,
     adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
     avg_pool1d,
+    bilinear,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_tbc,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_similarity,
     max_pool1d,
     max_pool1d_with_indices,
     max_pool2d,
     max_pool3d,
+    pairwise_distance,
+    pixel_shuffle,
+    pixel_unshuffle,
 )
 from .nn.recurrent import (  # isort: skip
     gru,

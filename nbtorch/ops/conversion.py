@@ -199,6 +199,12 @@ def is_nonzero(input: Tensor) -> bool:
     return bool(input)
 
 
+def numel(input: Tensor) -> int:
+    """Return the number of elements."""
+    require_tensor("numel", "input", input)
+    return input.numel()
+
+
 def result_type(tensor: Any, other: Any) -> dtypes.dtype:
     """Return the type of a result of two operands, each a tensor or a number."""
     kinds = []
