@@ -115,7 +115,7 @@ class KernelCache(_Cache):
 
     def __init__(self, function: Callable, options: dict[str, Any]) -> None:
         self._function = function
-        self._options = repr(sorted((name, str(value)) for name, value in options.items()))
+        self._options = repr(sorted((name, _in_order(value)) for name, value in options.items()))
         self._enabled = True
 
     @property
@@ -191,6 +191,11 @@ class KernelCache(_Cache):
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+
+def _in_order(value: Any) -> str:
+    """Describe the value of an option; Python orders the words of a set anew in every process."""
+    return repr(sorted(map(str, value))) if isinstance(value, set | frozenset) else str(value)
 
 
 def _own_source(function: Callable) -> str | None:

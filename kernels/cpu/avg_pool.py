@@ -14,9 +14,8 @@ import math
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add_row, planes, spread, window_sums
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add_row, as_tuple, planes, spread, window_sums
 from nbtorch.kernels.jit import njit
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 
@@ -79,7 +78,7 @@ def window_widths(window, extent, widths):
 
 def _forward_rows(x, y, window, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes."""
-    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = to_fixed_tuple(window, 11)
+    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = as_tuple(window, 11)
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
     length = (oW - 1) * sW + kW
@@ -108,7 +107,7 @@ def _backward_rows(grads, grad_x, window, begin, end):
 
     Rows that the same windows cover are equal and copied.
     """
-    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = to_fixed_tuple(window, 11)
+    kD, kH, kW, sD, sH, sW, pD, pH, pW, include_pad, divisor = as_tuple(window, 11)
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
     columns, widths = np.empty(oW, grad_x.dtype), np.ones(oW, grad_x.dtype)

@@ -13,9 +13,8 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_column, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, following, locate, planes
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, as_tuple, following, locate, planes
 from nbtorch.kernels.cpu.unpool import max_unpool_add
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 Starts = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -41,7 +40,7 @@ def fractional_max_pool_backward(
 
 def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_size, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes: first down the columns, then along the row."""
-    kD, kH, kW = to_fixed_tuple(kernel_size, 3)
+    kD, kH, kW = as_tuple(kernel_size, 3)
     _, D, H, W = x.shape
     _, oD, oH, oW = maxima.shape
     elements, out, indices = x.reshape(x.size), maxima.reshape(maxima.size), positions.reshape(positions.size)

@@ -17,9 +17,8 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.avg_pool import clipped
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, planes, spread, window_sums
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, as_tuple, planes, spread, window_sums
 from nbtorch.kernels.jit import njit
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 
@@ -95,7 +94,7 @@ def _powers(x, p, result):
 
 def _forward_rows(x, y, window, p, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes."""
-    kD, kH, kW, sD, sH, sW = to_fixed_tuple(window, 6)
+    kD, kH, kW, sD, sH, sW = as_tuple(window, 6)
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
     columns = np.zeros(max((oW - 1) * sW + kW, W), x.dtype)
@@ -130,7 +129,7 @@ def _is_flat(norm, p):
 
 def _backward_rows(grads, grad_x, x, y, window, p, begin, end):
     """Fill the rows `begin` to `end` of the input's gradient, counted through all planes."""
-    kD, kH, kW, sD, sH, sW = to_fixed_tuple(window, 6)
+    kD, kH, kW, sD, sH, sW = as_tuple(window, 6)
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
     columns, scales, shares = np.empty(oW, x.dtype), np.empty(oW, x.dtype), np.empty(oW, x.dtype)

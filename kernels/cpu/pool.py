@@ -16,9 +16,8 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_taps, lowest, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, fill, following, locate
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, as_tuple, fill, following, locate
 from nbtorch.kernels.jit import njit
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 Triple = tuple[int, int, int]
 
@@ -101,7 +100,7 @@ def _forward_rows(elements, out, choices, geometry, begin, end):
 
     `geometry` holds the extents of input, output and kernel, stride, padding and dilation.
     """
-    D, H, W, oD, oH, oW, kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW, _ = to_fixed_tuple(geometry, 19)
+    D, H, W, oD, oH, oW, kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW, _ = as_tuple(geometry, 19)
     wanted, flat = choices.size > 0, choices.itemsize == 8
     left = min(oW, scalar.ceil_div(pW, sW))
     right = max(left, min(oW, (W + pW - (kW - 1) * dW - 1) // sW + 1))
@@ -184,7 +183,7 @@ def _backward_blocks(grads, grad_x, choices, geometry, begin, end):
     A block looks at all windows that may reach its rows and takes what falls into it: blocks never write to each other.
     The last number of `geometry` is how many blocks make up a plane.
     """
-    D, H, W, oD, oH, oW, kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW, parts = to_fixed_tuple(geometry, 19)
+    D, H, W, oD, oH, oW, kD, kH, kW, sD, sH, sW, pD, pH, pW, dD, dH, dW, parts = as_tuple(geometry, 19)
     reach_d, reach_h, reach_w = (kD - 1) * dD + 1, (kH - 1) * dH + 1, (kW - 1) * dW + 1
     apart = (reach_d <= sD or oD == 1) and (reach_h <= sH or oH == 1) and reach_w <= sW
     offsets = _offsets_of_taps(geometry)

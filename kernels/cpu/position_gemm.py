@@ -23,7 +23,7 @@ import numpy as np
 
 from ..jit import njit
 from .conv_plan import BLOCK_TERMS, Convolution, Problem, box_count, ceil_div, even, odd_lines, share_out
-from .position_simd import position_block, position_blocks
+from .position_simd import MOST_POSITIONS, position_block, position_blocks
 from .sharing import part, workspace, zero
 from .simd import host_simd, movers, pack_plane, transpose, write_plane
 
@@ -462,7 +462,7 @@ def plan(convolution: Convolution, transposed: bool, workers: int) -> Plan:
         channel_block=channel_block,
         row_block=row_block,
         row_tile=row_tile,
-        most_positions=min(simd.rows, simd.accumulators // tile_vectors),
+        most_positions=min(MOST_POSITIONS, simd.rows, simd.accumulators // tile_vectors),
         box_positions=box_positions,
         lanes=lanes,
         x_size=0 if in_place else odd_lines(channel_block * channel_pitch + lanes, itemsize),

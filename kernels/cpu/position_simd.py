@@ -23,6 +23,9 @@ from .simd import (
     store_addresses,
 )
 
+MOST_POSITIONS = 6
+"""The most positions of a block: the factors of more of them drive sums out of the registers of AVX-512."""
+
 
 def position_signature(element: ir.Type) -> list[ir.Type]:
     """Return the parameters of a position block: x, places, terms, u, offsets, count, v, v_pitch, addend, pitch."""

@@ -10,6 +10,7 @@ import numpy as np
 from nbtorch.kernels.jit import njit
 from numba.core import config
 from numba.extending import intrinsic
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 PARALLEL_WORK = 1 << 16
 """Elements visited above which a pass takes longer than waking the threads."""
@@ -19,6 +20,14 @@ def planes(array: np.ndarray) -> np.ndarray:
     """View (N, C, D, H, W) as (N·C, D, H, W)."""
     shape = array.shape
     return array.reshape(shape[0] * shape[1], *shape[2:])
+
+
+def _as_tuple_model(numbers: np.ndarray, count: int) -> tuple[int, ...]:
+    """Return the numbers of an array as a tuple of known length; for `NUMBA_DISABLE_JIT=1`."""
+    return tuple(map(int, numbers[:count]))
+
+
+as_tuple = _as_tuple_model if config.DISABLE_JIT else to_fixed_tuple
 
 
 def _choose_model(condition: Any, chosen: Any, other: Any) -> Any:

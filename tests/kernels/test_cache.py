@@ -78,6 +78,14 @@ def test_second_process_compiles_nothing(tree):
     assert not list((tree / "nbtorch").rglob("*.nb?")), "nothing beside the sources"
 
 
+def test_options_have_one_order_in_every_process(tree):
+    flags = '@njit(fastmath={"contract", "reassoc", "nsz", "arcp", "afn"})'
+    (tree / "nbtorch" / "kernels" / "cache_test_kernel.py").write_text(KERNEL.replace("@njit", flags))
+    assert run(tree, PYTHONHASHSEED="1")[1] == 2
+    for seed in "234":
+        assert run(tree, PYTHONHASHSEED=seed) == (41, 0, "")
+
+
 def test_an_edit_in_another_file_is_noticed(tree):
     assert run(tree)[0] == 41
     helper = tree / "nbtorch" / "kernels" / "cache_test_helper.py"

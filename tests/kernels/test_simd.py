@@ -194,10 +194,11 @@ def assembly(triple, processor, define, *arguments):
 def test_inner_loops_are_fused_multiply_adds_in_registers(kind):
     triple, processor, *patterns = TARGETS[kind]
     shapes = simd.KINDS[kind]
+    positions = min(shapes.rows, position_simd.MOST_POSITIONS)
     blocks = [
         (simd.define_gemm_block, shapes.rows, shapes.vectors_for(shapes.rows)),
         (simd.define_dot_block, shapes.dot_rows, shapes.dot_taps),
-        (position_simd.define_position_block, shapes.rows, shapes.vectors_for(shapes.rows)),
+        (position_simd.define_position_block, positions, shapes.vectors_for(positions)),
     ]
     for define, *shape in blocks:
         for dtype, pattern in zip(DTYPES, patterns, strict=True):
