@@ -13,6 +13,12 @@ from nbtorch.kernels.cuda import resources, target
 
 NOT_FAMILIES = {"__init__", "target", "resources"}
 
+REDUCTION_BYTES = 40
+"""What libdevice keeps in local memory to reduce large arguments of sines and cosines."""
+
+WITH_SINES = {"digamma", "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1"}
+"""The special functions that need sines."""
+
 
 def why_not():
     """Return why nothing can be compiled here, or None."""
@@ -84,6 +90,8 @@ def test_kernel_compiles_without_spills(family, dtype, name, architecture, ptxas
     if architecture < kernel.needs:
         pytest.skip("tensor cores there do not know TensorFloat-32")
     found = resources.assemble(kernel.ptx(architecture), architecture, ptxas)
-    assert (found.stack, found.spill_stores, found.spill_loads) == (0, 0, 0)
+    meant = REDUCTION_BYTES if family == "special" and name in WITH_SINES else 0
+    assert found.stack <= meant
+    assert (found.spill_stores, found.spill_loads) == (0, 0)
     assert found.registers * kernel.threads * kernel.blocks <= 65536
     assert found.shared <= 48 * 1024
