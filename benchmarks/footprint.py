@@ -1,4 +1,4 @@
-"""Print what a training case takes: peak resident memory, and page faults in the steady state."""
+"""Print what a case of a suite takes: peak resident memory, and page faults in the steady state."""
 
 import importlib
 import json
@@ -6,8 +6,6 @@ import resource
 import sys
 from pathlib import Path
 from typing import Any
-
-from .suites.step import TRAINING
 
 WARM_UP, STEPS = 8, 10
 
@@ -23,11 +21,11 @@ def peak_memory() -> float:
 
 def main() -> None:
     """Run one case with one library."""
-    library, threads, case = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    library, threads, suite, case = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
     torch: Any = importlib.import_module(library)
     if hasattr(torch, "set_num_threads"):
         torch.set_num_threads(threads)
-    step = TRAINING[case](torch)
+    step = importlib.import_module(f"benchmarks.suites.{suite}").CASES[case](torch)
     for _ in range(WARM_UP):
         step()
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
