@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nbtorch.kernels import precision
 from nbtorch.kernels.cuda import target
-from nbtorch.kernels.cuda.target import cuda, divide, int32, int64
+from nbtorch.kernels.cuda.target import block_reduce, cuda, divide, int32, int64
 
 Triple = tuple[int, int, int]
 
@@ -572,17 +572,9 @@ def reduce(which: Pass, dtype: np.dtype) -> target.Kernel:
                 place = b_place(g, kept, int32(k))
                 if place >= 0:
                     total += a[a_place(g, group, int32(k)) + row * g.row_stride] * b[place]
-            partial[thread] = total
-            cuda.syncthreads()
-            half = THREADS // 2
-            while half > 0:
-                if thread < half:
-                    partial[thread] += partial[thread + half]
-                cuda.syncthreads()
-                half //= 2
+            total = block_reduce(total, partial, False)
             if thread == 0:
-                c[c_place(g, group, column) + row * c_stride(g)] = partial[0]
-            cuda.syncthreads()
+                c[c_place(g, group, column) + row * c_stride(g)] = total
 
     return target.Kernel(kernel, (dtype, dtype, dtype, "int32", Geometry), THREADS)
 
@@ -618,16 +610,9 @@ def sum_planes(dtype: np.dtype) -> target.Kernel:
             start = (image * channels + channel) * plane
             for i in range(thread, plane, THREADS):
                 total += values[start + i]
-        partial[thread] = total
-        cuda.syncthreads()
-        half = THREADS // 2
-        while half > 0:
-            if thread < half:
-                partial[thread] += partial[thread + half]
-            cuda.syncthreads()
-            half //= 2
+        total = block_reduce(total, partial, False)
         if thread == 0:
-            sums[cuda.blockIdx.y * channels + channel] = partial[0]
+            sums[cuda.blockIdx.y * channels + channel] = total
 
     return target.Kernel(kernel, (dtype, "int64", "int64", "int64", dtype), THREADS)
 

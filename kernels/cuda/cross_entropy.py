@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from nbtorch.kernels.cuda import target
-from nbtorch.kernels.cuda.target import cuda, device
+from nbtorch.kernels.cuda.target import block_reduce, cuda, device
 
 THREADS = target.THREADS
 
@@ -29,7 +29,7 @@ def label_forward(
     if x.size:
         kernel = label(np.dtype(x.dtype))
         sizes = outer * inner, classes, inner, weight.size, smoothing, ignored
-        kernel(_blocks(outer * inner), x, labels, weight, tops, totals, losses, counted, *sizes)
+        kernel(target.blocks_for_rows(outer * inner), x, labels, weight, tops, totals, losses, counted, *sizes)
     return _sums(losses, counted, labels, classes, ignored)
 
 
@@ -52,7 +52,7 @@ def label_backward(
         each = int(grad.size == labels.size)
         sizes = outer * inner, classes, inner, weight.size, each, whole, smoothing, scale, ignored
         kernel = label_gradient(np.dtype(x.dtype))
-        kernel(_blocks(outer * inner), x, labels, weight, tops, totals, grad, grad_x, *sizes)
+        kernel(target.blocks_for_rows(outer * inner), x, labels, weight, tops, totals, grad, grad_x, *sizes)
 
 
 def distribution_forward(x: Any, goal: Any, weight: Any, smoothing: float, tops: Any, totals: Any, losses: Any) -> Any:
@@ -60,7 +60,8 @@ def distribution_forward(x: Any, goal: Any, weight: Any, smoothing: float, tops:
     outer, classes, inner = x.shape
     if x.size:
         sizes = outer * inner, classes, inner, weight.size, smoothing
-        distribution(np.dtype(x.dtype))(_blocks(outer * inner), x, goal, weight, tops, totals, losses, *sizes)
+        blocks = target.blocks_for_rows(outer * inner)
+        distribution(np.dtype(x.dtype))(blocks, x, goal, weight, tops, totals, losses, *sizes)
     return losses.sum(dtype=np.float64).reshape(1)
 
 
@@ -80,7 +81,7 @@ def distribution_backward(
     if x.size:
         sizes = outer * inner, classes, inner, weight.size, int(grad.size == tops.size), smoothing, scale
         kernel = distribution_gradient(np.dtype(x.dtype))
-        kernel(_blocks(outer * inner), x, goal, weight, tops, totals, grad, grad_x, *sizes)
+        kernel(target.blocks_for_rows(outer * inner), x, goal, weight, tops, totals, grad, grad_x, *sizes)
 
 
 def nll_forward(x: Any, labels: Any, weight: Any, ignored: int, losses: Any) -> Any:
@@ -104,33 +105,9 @@ def nll_backward(labels: Any, weight: Any, ignored: int, grad: Any, scale: float
         place(np.dtype(grad_x.dtype))(blocks, labels, weight, grad, grad_x, *sizes)
 
 
-def _blocks(rows: int) -> int:
-    return min(rows, 4 if target.SIMULATOR else 1 << 14)
-
-
 def _sums(losses: Any, counted: Any, labels: Any, classes: int, ignored: int) -> tuple[Any, Any, Any]:
     wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
     return losses.sum(dtype=np.float64), counted.sum(dtype=np.float64), wrong.sum()
-
-
-@device
-def block_reduce(value, shared, largest):
-    """Return the sum (or the largest) of a number of every thread of the block, to every thread.
-
-    (The simulator runs device functions of the kernel's own file only.)
-    """
-    thread = cuda.threadIdx.x
-    cuda.syncthreads()
-    shared[thread] = value
-    cuda.syncthreads()
-    step = THREADS // 2
-    while step > 0:
-        if thread < step:
-            other = shared[thread + step]
-            shared[thread] = max(shared[thread], other) if largest else shared[thread] + other
-        cuda.syncthreads()
-        step //= 2
-    return shared[0]
 
 
 @device

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from nbtorch.kernels.cuda import target
-from nbtorch.kernels.cuda.target import cuda, device
+from nbtorch.kernels.cuda.target import block_reduce, cuda
 
 THREADS = target.THREADS
 
@@ -18,7 +18,7 @@ THREADS = target.THREADS
 def _launch(kernel: target.Kernel, rows: int, *arguments: Any) -> None:
     """Launch as many blocks as there are rows, or fewer that walk through them."""
     if rows:
-        kernel(min(rows, 4 if target.SIMULATOR else 1 << 14), *arguments)
+        kernel(target.blocks_for_rows(rows), *arguments)
 
 
 def row_moments(x: Any, mean: Any, squares: Any) -> None:
@@ -93,22 +93,6 @@ def layer_backward(
         layer_affine(dtype)(blocks, grad, x, mean, rstd, grad_weight, grad_bias, rows, length)
 
 
-@device
-def block_sum(value, shared):
-    """Return the sum of a number of every thread of the block, to every thread."""
-    thread = cuda.threadIdx.x
-    cuda.syncthreads()
-    shared[thread] = value
-    cuda.syncthreads()
-    step = THREADS // 2
-    while step > 0:
-        if thread < step:
-            shared[thread] += shared[thread + step]
-        cuda.syncthreads()
-        step //= 2
-    return shared[0]
-
-
 @functools.cache
 def moments(dtype: np.dtype) -> target.Kernel:
     """Make the kernel in which a block finds a row's mean and squared deviations."""
@@ -122,14 +106,14 @@ def moments(dtype: np.dtype) -> target.Kernel:
             while i < length:
                 total += x[row * length + i]
                 i += THREADS
-            center = block_sum(total, shared) / length
+            center = block_reduce(total, shared, False) / length
             total = 0.0
             i = cuda.threadIdx.x
             while i < length:
                 deviation = x[row * length + i] - center
                 total += deviation * deviation
                 i += THREADS
-            total = block_sum(total, shared)
+            total = block_reduce(total, shared, False)
             if cuda.threadIdx.x == 0:
                 mean[row] = center
                 squares[row] = total
@@ -174,7 +158,7 @@ def dot_products(dtype: np.dtype) -> target.Kernel:
                 total += g
                 total_dot += g * (x[row * length + i] - near)
                 i += THREADS
-            total, total_dot = block_sum(total, shared), block_sum(total_dot, shared)
+            total, total_dot = block_reduce(total, shared, False), block_reduce(total_dot, shared, False)
             if cuda.threadIdx.x == 0:
                 sums[row] = total
                 dots[row] = total_dot
@@ -219,14 +203,14 @@ def layer(dtype: np.dtype, centred: bool) -> target.Kernel:
             while i < length:
                 total += x[row * length + i]
                 i += THREADS
-            center = block_sum(total, shared) / length if centred else 0.0
+            center = block_reduce(total, shared, False) / length if centred else 0.0
             total = 0.0
             i = cuda.threadIdx.x
             while i < length:
                 deviation = x[row * length + i] - center
                 total += deviation * deviation
                 i += THREADS
-            inverse = 1 / math.sqrt(block_sum(total, shared) / length + eps)
+            inverse = 1 / math.sqrt(block_reduce(total, shared, False) / length + eps)
             if cuda.threadIdx.x == 0:
                 mean[row] = center
                 rstd[row] = inverse
@@ -258,8 +242,8 @@ def layer_input(dtype: np.dtype, centred: bool) -> target.Kernel:
                 total += g
                 total_dot += g * ((x[row * length + i] - near) * scale)
                 i += THREADS
-            shift = cast(block_sum(total, shared) / length if centred else 0.0)
-            slope = cast(block_sum(total_dot, shared) / length)
+            shift = cast(block_reduce(total, shared, False) / length if centred else 0.0)
+            slope = cast(block_reduce(total_dot, shared, False) / length)
             i = cuda.threadIdx.x
             while i < length:
                 place = row * length + i

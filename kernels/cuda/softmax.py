@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from nbtorch.kernels.cuda import target
-from nbtorch.kernels.cuda.target import cuda, device
+from nbtorch.kernels.cuda.target import block_reduce, cuda
 
 THREADS = target.THREADS
 
@@ -18,7 +18,8 @@ def softmax_forward(x: Any, logarithm: bool, y: Any) -> None:
     """Write the softmax over the classes, or its logarithm."""
     outer, classes, inner = x.shape
     if x.size:
-        forward(np.dtype(x.dtype), bool(logarithm))(_blocks(outer * inner), x, y, outer * inner, classes, inner)
+        blocks = target.blocks_for_rows(outer * inner)
+        forward(np.dtype(x.dtype), bool(logarithm))(blocks, x, y, outer * inner, classes, inner)
 
 
 def softmax_backward(grad: Any, y: Any, logarithm: bool, grad_x: Any) -> None:
@@ -26,31 +27,7 @@ def softmax_backward(grad: Any, y: Any, logarithm: bool, grad_x: Any) -> None:
     outer, classes, inner = y.shape
     if y.size:
         kernel = backward(np.dtype(y.dtype), bool(logarithm))
-        kernel(_blocks(outer * inner), grad, y, grad_x, outer * inner, classes, inner)
-
-
-def _blocks(rows: int) -> int:
-    return min(rows, 4 if target.SIMULATOR else 1 << 14)
-
-
-@device
-def block_reduce(value, shared, largest):
-    """Return the sum (or the largest) of a number of every thread of the block, to every thread.
-
-    (The simulator runs device functions of the kernel's own file only.)
-    """
-    thread = cuda.threadIdx.x
-    cuda.syncthreads()
-    shared[thread] = value
-    cuda.syncthreads()
-    step = THREADS // 2
-    while step > 0:
-        if thread < step:
-            other = shared[thread + step]
-            shared[thread] = max(shared[thread], other) if largest else shared[thread] + other
-        cuda.syncthreads()
-        step //= 2
-    return shared[0]
+        kernel(target.blocks_for_rows(outer * inner), grad, y, grad_x, outer * inner, classes, inner)
 
 
 @functools.cache

@@ -201,6 +201,11 @@ def blocks_for(elements: int, threads: int) -> int:
     return min(-(-elements // threads), 2 if SIMULATOR else 1 << 12)
 
 
+def blocks_for_rows(rows: int) -> int:
+    """Return how many blocks a kernel takes of which each walks through whole rows, in strides of the grid."""
+    return min(rows, 4 if SIMULATOR else 1 << 14)
+
+
 def empty(like: Any, size: int, dtype: Any = None) -> Any:
     """Return an uninitialised flat array of `size` elements, on the device and by default with `like`'s dtype."""
     dtype = like.dtype if dtype is None else dtype
@@ -517,6 +522,40 @@ def atomic_max() -> Any:
 def device(function: Callable[..., Any]) -> Any:
     """Compile `function` as a device function, to be called from kernels."""
     return function if SIMULATOR else cuda.jit(device=True, forceinline=True)(function)
+
+
+class _ThreadModel:
+    """What a device function of this file sees of `cuda`: the simulator gives it to a kernel's own file only."""
+
+    @property
+    def threadIdx(self) -> Any:
+        return threading.current_thread().threadIdx
+
+    def syncthreads(self) -> None:
+        threading.current_thread().syncthreads()
+
+
+this = _ThreadModel() if SIMULATOR else cuda
+
+
+@device
+def block_reduce(value, shared, largest):
+    """Return the sum (or the largest) of a number of every thread of the block, to every thread.
+
+    `shared` is a shared array of `THREADS`, the number of threads in the block; they are combined pairwise.
+    """
+    thread = this.threadIdx.x
+    this.syncthreads()
+    shared[thread] = value
+    this.syncthreads()
+    step = THREADS // 2
+    while step > 0:
+        if thread < step:
+            other = shared[thread + step]
+            shared[thread] = max(shared[thread], other) if largest else shared[thread] + other
+        this.syncthreads()
+        step //= 2
+    return shared[0]
 
 
 def scalar(function: Any) -> Any:
