@@ -24,7 +24,7 @@ import numpy as np
 from ..jit import njit
 from .conv_plan import BLOCK_TERMS, Convolution, Problem, box_count, ceil_div, even, odd_lines, share_out
 from .position_simd import MOST_POSITIONS, position_block, position_blocks
-from .sharing import part, workspace, zero
+from .sharing import Box, box_of, covered, part, workspace, zero
 from .simd import host_simd, movers, pack_plane, transpose, write_plane
 
 BOX_POSITIONS = 384
@@ -121,40 +121,6 @@ class Tables(NamedTuple):
     """Where they lie in a weight tile."""
 
 
-class Box(NamedTuple):
-    """A box of positions: where it begins and how many there are in it."""
-
-    image: int
-    plane: int
-    row: int
-    column: int
-    images: int
-    planes: int
-    rows: int
-    columns: int
-
-
-@njit
-def _box(layout, index):
-    """Return one of the boxes."""
-    across = -(-layout.width // layout.box_columns)
-    down = -(-layout.height // layout.box_rows)
-    deep = -(-layout.planes // layout.box_planes)
-    rest, column = index // across, index % across * layout.box_columns
-    rest, row = rest // down, rest % down * layout.box_rows
-    image, plane = rest // deep * layout.box_images, rest % deep * layout.box_planes
-    return Box(
-        image,
-        plane,
-        row,
-        column,
-        min(layout.box_images, layout.images - image),
-        layout.box_planes,
-        layout.box_rows,
-        layout.box_columns,
-    )
-
-
 @njit
 def _within(box, phase):
     """Return the part of a box that lies within a phase."""
@@ -185,19 +151,11 @@ def _list_places(layout, box, places, at):
 
 
 @njit
-def _covered(first, step, shift, count, extent):
-    """Return where a box begins in the source, and which of `count` indices from there lie in the source."""
-    start = first * step + shift
-    low = min(max(0, -start), count)
-    return start, low, max(low, min(count, extent - start))
-
-
-@njit
 def _pack_source(tables, layout, box, source, first_channel, channels, all_channels, x):
     """Copy what a box reads from some channels: [channel][image][plane][row][column], zeros around the source."""
-    d, low_d, high_d = _covered(box.plane, layout.step_d, layout.first_d, layout.packed_planes, layout.source_planes)
-    h, low_h, high_h = _covered(box.row, layout.step_h, layout.first_h, layout.packed_rows, layout.source_height)
-    w, low_w, high_w = _covered(box.column, layout.step_w, layout.first_w, layout.packed_columns, layout.source_width)
+    d, low_d, high_d = covered(box.plane, layout.step_d, layout.first_d, layout.packed_planes, layout.source_planes)
+    h, low_h, high_h = covered(box.row, layout.step_h, layout.first_h, layout.packed_rows, layout.source_height)
+    w, low_w, high_w = covered(box.column, layout.step_w, layout.first_w, layout.packed_columns, layout.source_width)
     plane_size = layout.source_height * layout.source_width
     for c in range(channels):
         for n in range(box.images):
@@ -309,7 +267,10 @@ def _tasks(first, last, tables, layout, source, weight, u, addend, target, memor
     all_channels = layout.groups * layout.channels
     for task in range(first, last):
         rest, first_row = task // row_blocks, task % row_blocks * layout.row_block
-        box, group = _box(layout, rest // layout.groups), rest % layout.groups
+        whole = layout.images, layout.planes, layout.height, layout.width
+        extents = layout.box_images, layout.box_planes, layout.box_rows, layout.box_columns
+        box = box_of(rest // layout.groups, whole, extents)
+        group = rest % layout.groups
         last_row = min(first_row + layout.row_block, layout.rows)
         for phase in range(counts.size):
             part_of_box = _within(box, tables.phases[phase])

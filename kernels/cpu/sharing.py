@@ -1,6 +1,7 @@
-"""What launches have in common: parts of a range for each thread, and scratch memory that is kept."""
+"""What launches have in common: parts of a range for each thread, boxes of outputs, and scratch memory that is kept."""
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,48 @@ def part(index, count, parts):
     """
     size, larger = count // parts, count % parts
     return index * size + min(index, larger), size + (1 if index < larger else 0)
+
+
+class Box(NamedTuple):
+    """A box of outputs (or of tiles of them): where it begins and how many there are in it."""
+
+    image: int
+    plane: int
+    row: int
+    column: int
+    images: int
+    planes: int
+    rows: int
+    columns: int
+
+
+@njit
+def box_of(index, whole, extents):
+    """Return one of the boxes of `extents` that the whole is cut into: images, planes, rows and columns."""
+    across = -(-whole[3] // extents[3])
+    down = -(-whole[2] // extents[2])
+    deep = -(-whole[1] // extents[1])
+    rest, column = index // across, index % across * extents[3]
+    rest, row = rest // down, rest % down * extents[2]
+    image, plane = rest // deep * extents[0], rest % deep * extents[1]
+    return Box(
+        image,
+        plane,
+        row,
+        column,
+        min(extents[0], whole[0] - image),
+        min(extents[1], whole[1] - plane),
+        min(extents[2], whole[2] - row),
+        min(extents[3], whole[3] - column),
+    )
+
+
+@njit
+def covered(first, step, shift, count, extent):
+    """Return where a box begins in the source, and which of `count` indices from there lie in the source."""
+    start = first * step + shift
+    low = min(max(0, -start), count)
+    return start, low, max(low, min(count, extent - start))
 
 
 @njit

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..jit import njit
 from .conv_plan import GRAD_WEIGHT_TASKS, Convolution, box_count, ceil_div, even, shrink
-from .sharing import add_chunks, part, workspace, zero
+from .sharing import add_chunks, box_of, covered, part, workspace, zero
 from .simd import gemm_block, gemm_blocks, host_simd, movers, transpose
 
 SOURCE_BYTES = 48 * 1024
@@ -87,19 +87,6 @@ class Layout(NamedTuple):
     """Parts of the boxes with a sum of their own."""
 
 
-class Box(NamedTuple):
-    """A box of outputs: where it begins and how many there are in it."""
-
-    image: int
-    plane: int
-    row: int
-    column: int
-    images: int
-    planes: int
-    rows: int
-    columns: int
-
-
 class Tables(NamedTuple):
     """The addresses of the vector code, and where positions and taps begin in the packed source."""
 
@@ -110,47 +97,15 @@ class Tables(NamedTuple):
 
 
 @njit
-def _box(layout, index):
-    """Return one of the boxes."""
-    across = -(-layout.width // layout.box_columns)
-    down = -(-layout.height // layout.box_rows)
-    deep = -(-layout.planes // layout.box_planes)
-    rest, column = index // across, index % across * layout.box_columns
-    rest, row = rest // down, rest % down * layout.box_rows
-    image, plane = rest // deep * layout.box_images, rest % deep * layout.box_planes
-    return Box(
-        image,
-        plane,
-        row,
-        column,
-        min(layout.box_images, layout.images - image),
-        min(layout.box_planes, layout.planes - plane),
-        min(layout.box_rows, layout.height - row),
-        min(layout.box_columns, layout.width - column),
-    )
-
-
-@njit
-def _covered(first, count, stride, span, before, extent):
-    """Return where a box begins in the source, and the part of what it reads that lies in the source."""
-    start = first * stride - before
-    low = max(0, -start)
-    return start, low, max(low, min((count - 1) * stride + span + 1, extent - start))
-
-
-@njit
 def _pack_source(tables, layout, box, source, first_channel, channels, x):
     """Pack what a box reads from a tile of channels: [image][plane][row][column][channel], zeros around the source."""
     tile = layout.gemm_vectors * layout.lanes
-    d, low_d, high_d = _covered(
-        box.plane, box.planes, layout.stride_d, layout.span_d, layout.before_d, layout.source_planes
-    )
-    h, low_h, high_h = _covered(
-        box.row, box.rows, layout.stride_h, layout.span_h, layout.before_h, layout.source_height
-    )
-    w, low_w, high_w = _covered(
-        box.column, box.columns, layout.stride_w, layout.span_w, layout.before_w, layout.source_width
-    )
+    planes = (box.planes - 1) * layout.stride_d + layout.span_d + 1
+    rows = (box.rows - 1) * layout.stride_h + layout.span_h + 1
+    columns = (box.columns - 1) * layout.stride_w + layout.span_w + 1
+    d, low_d, high_d = covered(box.plane, layout.stride_d, -layout.before_d, planes, layout.source_planes)
+    h, low_h, high_h = covered(box.row, layout.stride_h, -layout.before_h, rows, layout.source_height)
+    w, low_w, high_w = covered(box.column, layout.stride_w, -layout.before_w, columns, layout.source_width)
     channel_size = layout.source_planes * layout.source_height * layout.source_width
     if layout.span_d + layout.span_h + layout.span_w + layout.before_d + layout.before_h + layout.before_w > 0:
         zero(x)
@@ -219,7 +174,9 @@ def _tasks(first, last, tables, layout, source, grad_output, partial, memory):
         first_row = group * layout.rows + row
         first_box, boxes = part(chunk, layout.boxes, layout.chunks)
         for index in range(first_box, first_box + boxes):
-            box = _box(layout, index)
+            whole = layout.images, layout.planes, layout.height, layout.width
+            extents = layout.box_images, layout.box_planes, layout.box_rows, layout.box_columns
+            box = box_of(index, whole, extents)
             for column in range(0, channels, tile):
                 count, first_channel = min(tile, channels - column), group * layout.channels + channel + column
                 vectors = -(-count // layout.lanes)

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..jit import njit
 from .conv_plan import Convolution, box_count, ceil_div, even, odd_lines, share_out
-from .sharing import part, workspace, zero
+from .sharing import box_of, part, workspace, zero
 from .simd import gemm_block, gemm_blocks, host_simd, movers, transpose
 from .winograd_simd import OUTPUT, OUTPUTS, SOURCE, TAPS, TILE, WEIGHT, transform, transforms
 
@@ -91,19 +91,6 @@ class Layout(NamedTuple):
     """Whether the weight is (channels, rows, taps) and flipped, for the gradient of an input."""
 
 
-class Box(NamedTuple):
-    """A box of tiles: where it begins and how many there are in it."""
-
-    image: int
-    plane: int
-    row: int
-    column: int
-    images: int
-    planes: int
-    rows: int
-    columns: int
-
-
 class Tables(NamedTuple):
     """The addresses of the vector code, and the offsets of a weight tile's channels."""
 
@@ -142,28 +129,6 @@ def _scratch(layout, memory):
     m = u + FACTORS * layout.m_pitch
     y = m + layout.y_size
     return Scratch(memory[:x], memory[x:v], memory[v:taps], memory[taps:u], memory[u:m], memory[m:y], memory[y:])
-
-
-@njit
-def _box(layout, index):
-    """Return one of the boxes."""
-    tile_rows, tile_columns = -(-layout.height // OUTPUTS), -(-layout.width // OUTPUTS)
-    across = -(-tile_columns // layout.box_columns)
-    down = -(-tile_rows // layout.box_rows)
-    deep = -(-layout.planes // layout.box_planes)
-    rest, column = index // across, index % across * layout.box_columns
-    rest, row = rest // down, rest % down * layout.box_rows
-    image, plane = rest // deep * layout.box_images, rest % deep * layout.box_planes
-    return Box(
-        image,
-        plane,
-        row,
-        column,
-        min(layout.box_images, layout.images - image),
-        min(layout.box_planes, layout.planes - plane),
-        min(layout.box_rows, tile_rows - row),
-        min(layout.box_columns, tile_columns - column),
-    )
 
 
 @njit
@@ -326,7 +291,11 @@ def _tasks(first, last, tables, layout, source, weight, u, bias, target, memory)
     row_tiles, channel_blocks = _weight_tiles(layout)
     for task in range(first, last):
         rest, row_block = task // row_blocks, task % row_blocks
-        box, group = _box(layout, rest // layout.groups), rest % layout.groups
+        tile_rows, tile_columns = -(-layout.height // OUTPUTS), -(-layout.width // OUTPUTS)
+        whole = layout.images, layout.planes, tile_rows, tile_columns
+        extents = layout.box_images, layout.box_planes, layout.box_rows, layout.box_columns
+        box = box_of(rest // layout.groups, whole, extents)
+        group = rest % layout.groups
         first_row = row_block * layout.row_block
         last_row = min(first_row + layout.row_block, layout.rows)
         for block in range(channel_blocks):
