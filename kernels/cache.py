@@ -177,7 +177,7 @@ class KernelCache(_Cache):
         family = self._function.__module__.rpartition(".")[2]
         key = digest((self._function.__module__, sources.digest_behind(self._function), _settings(), target))
         folder = cache_root() / f"{family}-{key[:20]}"
-        name = digest((signature, own_source, _describe_function(self._function), self._options))
+        name = digest((signature, _tuple_classes(sig), own_source, _describe_function(self._function), self._options))
         return folder / f"{self._function.__name__.strip('<>')}-{name[:32]}.bin"
 
     @classmethod
@@ -191,6 +191,12 @@ class KernelCache(_Cache):
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+
+def _tuple_classes(sig: Any) -> str:
+    """Name the classes of named tuples in a signature, of which its own text says neither module nor fields."""
+    classes = [kind.instance_class for kind in getattr(sig, "args", sig) if hasattr(kind, "instance_class")]
+    return repr([(c.__module__, c.__qualname__, c._fields) for c in classes])
 
 
 def _in_order(value: Any) -> str:

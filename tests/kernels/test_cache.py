@@ -31,6 +31,21 @@ from nbtorch.kernels import jit
 from nbtorch.kernels.cache_test_kernel import shifted
 print(shifted(20), jit.compilations())
 """
+TUPLE_KERNEL = """
+from collections import namedtuple
+from .jit import njit
+from .cache_test_helper import scaled
+Pair = namedtuple("Pair", "{fields}")
+
+@njit
+def shifted(a, b):
+    return scaled(Pair(a, b))
+"""
+TUPLE_PROGRAM = """
+from nbtorch.kernels import jit
+from nbtorch.kernels.cache_test_{module} import shifted
+print(shifted(20, 30), jit.compilations())
+"""
 
 
 @pytest.fixture
@@ -84,6 +99,19 @@ def test_options_have_one_order_in_every_process(tree):
     assert run(tree, PYTHONHASHSEED="1")[1] == 2
     for seed in "234":
         assert run(tree, PYTHONHASHSEED=seed) == (41, 0, "")
+
+
+def test_tuples_of_one_name_are_told_apart(tree):
+    package = tree / "nbtorch" / "kernels"
+    (package / "cache_test_helper.py").write_text(
+        HELPER.replace("scaled(x)", "scaled(pair)").replace("* x", "* pair.x")
+    )
+    for module, fields in (("first", "x y"), ("second", "y x")):
+        (package / f"cache_test_{module}.py").write_text(TUPLE_KERNEL.format(fields=fields))
+    first, second = (TUPLE_PROGRAM.format(module=module) for module in ("first", "second"))
+    assert run(tree, first) == (40, 2, "")
+    assert run(tree, second) == (60, 2, "")
+    assert run(tree, first) == (40, 0, "")
 
 
 def test_an_edit_in_another_file_is_noticed(tree):
