@@ -7,6 +7,7 @@ simulator and its arrays are NumPy arrays.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -91,6 +92,7 @@ def _usable_cuda(wanted: device) -> device:
     return _devices[key]
 
 
+@functools.cache
 def is_cuda_usable() -> bool:
     """Whether there is a GPU that kernels can run on, or the simulator."""
     if simulating():

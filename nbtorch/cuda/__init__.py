@@ -7,10 +7,9 @@ Numba's simulator (`NUMBA_ENABLE_CUDASIM=1`) there is one device, on which all w
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, NamedTuple
 
-from ..device import as_device, is_cuda_usable, simulating
+from ..device import as_device, current_cuda_index, is_cuda_usable, simulating
 from ..tensor import Tensor
 from .memory import (
     OutOfMemoryError,
@@ -39,7 +38,7 @@ from .random import (
     set_rng_state,
     set_rng_state_all,
 )
-from .runtime import current_index, index_of, require, runtime, use
+from .runtime import device, index_of, require, runtime, use
 from .streams import (
     Event,
     ExternalStream,
@@ -134,7 +133,7 @@ def device_count() -> int:
 def current_device() -> int:
     """Return the index of the device that `"cuda"` without an index means."""
     require()
-    return current_index()
+    return current_cuda_index()
 
 
 def set_device(device: Any) -> None:
@@ -142,27 +141,6 @@ def set_device(device: Any) -> None:
     index = index_of(device)
     if index >= 0:
         use(index)
-
-
-class device:
-    """Make a device the current one inside a `with` block.
-
-    Args:
-        device: an index, a device or its name; negative or None does nothing.
-    """
-
-    def __init__(self, device: Any) -> None:
-        self.idx = index_of(device, default=-1)
-        self.prev_idx = -1
-
-    def __enter__(self) -> None:
-        if self.idx >= 0:
-            self.prev_idx = current_device()
-            use(self.idx)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self.idx >= 0:
-            use(self.prev_idx)
 
 
 class device_of(device):

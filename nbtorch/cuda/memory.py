@@ -9,8 +9,8 @@ from collections import OrderedDict
 from typing import Any
 
 from ..device import is_cuda_usable, simulating
+from .runtime import device as using
 from .runtime import index_of, require
-from .streams import _Using
 
 
 class OutOfMemoryError(RuntimeError):
@@ -31,7 +31,7 @@ def _statistic(device: Any, name: str) -> int:
     if (found := _pool(device)) is None:
         return 0
     pool, index = found
-    with _Using(index):
+    with using(index):
         return getattr(pool, name)()
 
 
@@ -89,7 +89,7 @@ def mem_get_info(device: Any = None) -> tuple[int, int]:
     cuda, index = require(), index_of(device)
     if cuda is None:
         return 0, 0
-    with _Using(index):
+    with using(index):
         free, total = cuda.memGetInfo()
     return free, total
 
@@ -103,7 +103,7 @@ def set_per_process_memory_fraction(fraction: float, device: Any = None) -> None
     if require() is not None:
         import cupy
 
-        with _Using(index_of(device)):
+        with using(index_of(device)):
             cupy.get_default_memory_pool().set_limit(fraction=fraction)
 
 

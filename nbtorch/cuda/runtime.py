@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Any
 
 from ..device import as_device, current_cuda_index, simulating, use_cuda
@@ -28,11 +29,6 @@ def require() -> Any:
     return cupy.cuda.runtime
 
 
-def current_index() -> int:
-    """Return the index of the current device."""
-    return current_cuda_index()
-
-
 def use(index: int) -> None:
     """Make a device the current one."""
     as_device(index)
@@ -47,10 +43,32 @@ def index_of(value: Any, default: int | None = None) -> int:
         default: what None means instead.
     """
     if value is None:
-        return current_index() if default is None else default
+        return current_cuda_index() if default is None else default
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     wanted = value if isinstance(value, Device) else Device(value)
     if wanted.type != "cuda":
         raise ValueError(f"Expected a cuda device, but got: {wanted}")
-    return current_index() if wanted.index is None else wanted.index
+    return current_cuda_index() if wanted.index is None else wanted.index
+
+
+class device:
+    """Make a device the current one inside a `with` block.
+
+    Args:
+        device: an index, a device or its name; negative or None does nothing.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self.idx = index_of(device, default=-1)
+        self.prev_idx = -1
+
+    def __enter__(self) -> None:
+        if self.idx >= 0:
+            require()
+            self.prev_idx = current_cuda_index()
+            use(self.idx)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.idx >= 0:
+            use(self.prev_idx)

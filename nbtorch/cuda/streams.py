@@ -8,7 +8,8 @@ from typing import Any
 
 from ..device import device as Device
 from ..device import simulating
-from .runtime import current_index, index_of, require, use
+from .runtime import device as using
+from .runtime import index_of, require
 
 
 def _cupy_stream(pointer: int | None, priority: int) -> Any:
@@ -37,7 +38,7 @@ class Stream:
         self.priority = priority
         self._stream = None
         if not simulating():
-            with _Using(self.device_index):
+            with using(self.device_index):
                 self._stream = _cupy_stream(stream_ptr, priority)
 
     @property
@@ -96,22 +97,6 @@ class ExternalStream(Stream):
         super().__init__(device, stream_ptr=stream_ptr)
 
 
-class _Using:
-    """Make a device the current one for a while."""
-
-    def __init__(self, index: int) -> None:
-        self._index = index
-
-    def __enter__(self) -> None:
-        self._before = current_index()
-        if self._index != self._before:
-            use(self._index)
-
-    def __exit__(self, *details: Any) -> None:
-        if self._index != self._before:
-            use(self._before)
-
-
 class StreamContext:
     """Put the work of a `with` block into a stream, on the stream's device; None changes nothing."""
 
@@ -121,7 +106,7 @@ class StreamContext:
     def __enter__(self) -> None:
         if self.stream is None:
             return
-        self._using = _Using(self.stream.device_index)
+        self._using = using(self.stream.device_index)
         self._using.__enter__()
         self._before = current_stream()
         set_stream(self.stream)
@@ -160,7 +145,7 @@ def current_stream(device: Any = None) -> Stream:
         return _current.get(index) or default_stream(index)
     import cupy
 
-    with _Using(index):
+    with using(index):
         pointer = cupy.cuda.get_current_stream().ptr
     known = _current.get(index)
     if known is not None and known.cuda_stream == pointer:
@@ -174,7 +159,7 @@ def set_stream(stream: Stream | None) -> None:
         return
     _current[stream.device_index] = stream
     if stream._stream is not None:
-        with _Using(stream.device_index):
+        with using(stream.device_index):
             stream._stream.use()
 
 
@@ -182,7 +167,7 @@ def synchronize(device: Any = None) -> None:
     """Wait until all work on a device is done."""
     cuda, index = require(), index_of(device)
     if cuda is not None:
-        with _Using(index):
+        with using(index):
             cuda.deviceSynchronize()
 
 
