@@ -103,12 +103,9 @@ def _in_rows(matrices):
     return np.ascontiguousarray(matrices), PLAIN, max(1, columns)
 
 
-def _addresses(matrices, stack):
+def _addresses(matrices):
     """Return where each matrix of a stack begins."""
-    first = matrices.__array_interface__["data"][0]
-    if stack == 1:
-        return np.array([first])
-    places = np.array([first])
+    places = np.array([matrices.__array_interface__["data"][0]])
     for extent, stride in zip(matrices.shape[:-2], matrices.strides[:-2], strict=True):
         places = (places[:, None] + np.arange(extent) * stride).reshape(-1)
     return places
@@ -122,7 +119,7 @@ def _by_blas(blas: Blas, a, b, output, stack, products) -> None:
         np.matmul(a, b, out=output)
         return
     cut = _cut(*a.shape[-2:], b.shape[-1])
-    places = _addresses(a, stack), _addresses(b, stack), _addresses(output, stack)
+    places = _addresses(a), _addresses(b), _addresses(output)
     arguments = blas.products[a.itemsize], _SAMPLES[a.itemsize], cut, *places, order_a, order_b, pitch_a, pitch_b
     tasks = stack * cut.row_blocks * cut.column_blocks
     if products <= SERIAL_PRODUCTS or tasks == 1:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..tensor import Tensor
-from .adam import Adam
-from .elementwise import apply_rule
+from .adam import Adam, adam
 from .optimizer import Params
 
 
@@ -79,21 +78,24 @@ def adamw(
 
     Options as in `AdamW`, whose state holds the lists under the names of their elements.
     """
-    states = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "max_exp_avg_sq": max_exp_avg_sqs, "step": state_steps}
-    apply_rule(
-        AdamW,
+    adam(
         params,
         grads,
-        states,
-        grad_scale=grad_scale,
-        found_inf=found_inf,
-        foreach=foreach,
-        capturable=capturable,
-        differentiable=differentiable,
-        fused=fused,
+        exp_avgs,
+        exp_avg_sqs,
+        max_exp_avg_sqs,
+        state_steps,
+        foreach,
+        capturable,
+        differentiable,
+        fused,
+        grad_scale,
+        found_inf,
+        has_complex,
         decoupled_weight_decay=True,
         amsgrad=amsgrad,
-        betas=(beta1, beta2),
+        beta1=beta1,
+        beta2=beta2,
         lr=lr,
         weight_decay=weight_decay,
         eps=eps,
