@@ -153,46 +153,6 @@ class Failure:
             return RuntimeError(self.trace)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the workers of a loader do: the arguments of their `Fetcher`, and how they begin."""
-
-    fetcher: tuple[Any, ...]
-    base_seed: int
-    init_fn: Callable[[int], Any] | None
-    num_workers: int
-
-
-class Resume:
-    """Sent in the place of an index: begin the dataset anew."""
-
-
-class EndOfStream:
-    """Comes back in the place of a batch when the worker's copy of a stream has ended."""
-
-
-class _Text(str):
-    """Text that a KeyError, which shows the `repr` of its argument, shows as it is."""
-
-    __repr__ = str.__str__
-
-
-class Failure:
-    """An exception in a worker, with its traceback as text."""
-
-    def __init__(self, error: BaseException, where: str) -> None:
-        self.kind = type(error)
-        self.trace = f"Caught {self.kind.__name__} {where}.\nOriginal {traceback.format_exc()}"
-
-    def reraise(self) -> None:
-        """Raise an exception of the same type, with the worker's traceback in its text."""
-        try:
-            error = self.kind(_Text(self.trace))
-        except Exception:  # its constructor wants something else
-            raise RuntimeError(self.trace) from None
-        raise error
-
-
 def run(outbox: Outbox, job: Job | bytes, worker_id: int) -> None:
     """Read what the loader asks for until it says None, hangs up or dies. The target of a worker process.
 
