@@ -32,7 +32,6 @@ import numba
 import numpy
 from numba.core import compiler, config
 from numba.core.caching import _Cache
-from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps, loads
 
 from . import sources
@@ -90,14 +89,15 @@ def _settings() -> str:
 
 def _describe(value: object) -> bytes:
     """Return bytes that describe what a closure holds, the same in every process."""
-    if isinstance(value, Dispatcher):
-        return _describe_function(value.py_func)
-    if inspect.isfunction(value):
-        return _describe_function(value)
+    function = getattr(value, "py_func", getattr(value, "_defn", value))  # a dispatcher's, an intrinsic's, its own
+    if inspect.isfunction(function):
+        return describe_function(function)
+    if isinstance(value, tuple):
+        return digest([type(value).__qualname__, *map(_describe, value)]).encode()
     return dumps(value)
 
 
-def _describe_function(function: Callable) -> bytes:
+def describe_function(function: Callable) -> bytes:
     """Return bytes that describe a function's code and what it closes over."""
     code = function.__code__
     parts = [function.__module__, function.__qualname__, code.co_code, repr(code.co_names)]
@@ -140,13 +140,11 @@ class KernelCache(_Cache):
         path = self._entry(sig, target_context.codegen())
         if path is None:
             return None
-        try:
-            data = path.read_bytes()
-        except OSError:
+        payload = read_entry(path)
+        if payload is None:
             return None
-        _mark_used(path.parent)
         try:
-            return compiler.CompileResult._rebuild(target_context, *loads(_verified(data)))
+            return compiler.CompileResult._rebuild(target_context, *loads(payload))
         except Exception:  # whatever a damaged or foreign file raises: it is worth a compilation, not a traceback
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -161,11 +159,7 @@ class KernelCache(_Cache):
         path = self._entry(sig, data.codegen)
         if path is None:
             return
-        payload = dumps(data._reduce())
-        try:
-            _write_aside(path, hashlib.sha256(payload).digest() + payload)
-        except OSError as error:
-            self._warn_once(path.parent, error)
+        write_entry(path, dumps(data._reduce()))
 
     def _entry(self, sig: Any, codegen: Any) -> Path | None:
         """Return the path of the entry for `sig`; None if this function or signature cannot be kept."""
@@ -177,20 +171,8 @@ class KernelCache(_Cache):
         family = self._function.__module__.rpartition(".")[2]
         key = digest((self._function.__module__, sources.digest_behind(self._function), _settings(), target))
         folder = cache_root() / f"{family}-{key[:20]}"
-        name = digest((signature, _tuple_classes(sig), own_source, _describe_function(self._function), self._options))
+        name = digest((signature, _tuple_classes(sig), own_source, describe_function(self._function), self._options))
         return folder / f"{self._function.__name__.strip('<>')}-{name[:32]}.bin"
-
-    @classmethod
-    def _warn_once(cls, folder: Path, error: OSError) -> None:
-        """Say, once per process, that compiled kernels are not kept."""
-        if not cls._warned:
-            cls._warned = True
-            warnings.warn(
-                f"nbtorch cannot keep compiled kernels in {folder} ({error.strerror or error}): every process will"
-                " compile them again. Set NBTORCH_CACHE_DIR to a folder that can be written.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
 
 def _tuple_classes(sig: Any) -> str:
@@ -211,12 +193,39 @@ def _own_source(function: Callable) -> str | None:
     return digest(lines) if lines else None
 
 
-def _verified(data: bytes) -> bytes:
-    """Return the payload of an entry; raise ValueError if it is not what was written."""
+def read_entry(path: Path) -> bytes | None:
+    """Return what an entry holds; None where there is none, and where it is damaged, which removes it."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    _mark_used(path.parent)
     checksum, payload = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
-    if hashlib.sha256(payload).digest() != checksum:
-        raise ValueError("damaged entry")
-    return payload
+    if hashlib.sha256(payload).digest() == checksum:
+        return payload
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return None
+
+
+def write_entry(path: Path, payload: bytes) -> None:
+    """Keep an entry, with a checksum; where that cannot be done, warn once."""
+    try:
+        _write_aside(path, hashlib.sha256(payload).digest() + payload)
+    except OSError as error:
+        _warn_once(path.parent, error)
+
+
+def _warn_once(folder: Path, error: OSError) -> None:
+    """Say, once per process, that compiled kernels are not kept."""
+    if not KernelCache._warned:
+        KernelCache._warned = True
+        warnings.warn(
+            f"nbtorch cannot keep compiled kernels in {folder} ({error.strerror or error}): every process will"
+            " compile them again. Set NBTORCH_CACHE_DIR to a folder that can be written.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _write_aside(path: Path, data: bytes) -> None:

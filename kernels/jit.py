@@ -5,11 +5,12 @@ rules for division by zero, fused multiply-add allowed, and a disk cache that no
 (`kernels.cache`). With `NUMBA_DISABLE_JIT=1` they leave functions as they are.
 """
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -140,23 +141,30 @@ class _Watcher(event.Listener):
     def on_start(self, event: event.Event) -> None:
         """Note that a compilation begins; those nested in another are counted but not reported."""
         if self._is_ours(event):
-            self.count += 1
-            self._started.append(time.perf_counter())
-            self._tell(event, "start")
+            self.begin(event.data["dispatcher"].py_func.__name__)
 
     def on_end(self, event: event.Event) -> None:
         """Note that a compilation ended, with or without success."""
         if self._is_ours(event):
-            self._tell(event, "end")
-            self._started.pop()
+            self.end(event.data["dispatcher"].py_func.__name__)
+
+    def begin(self, name: str) -> None:
+        """Count a compilation, and tell of it unless it is nested."""
+        self.count += 1
+        self._started.append(time.perf_counter())
+        self._tell(name, "start")
+
+    def end(self, name: str) -> None:
+        """Tell of the end of a compilation that is not nested."""
+        self._tell(name, "end")
+        self._started.pop()
 
     @staticmethod
     def _is_ours(event: event.Event) -> bool:
         return isinstance(getattr(event.data["dispatcher"], "_cache", None), KernelCache)
 
-    def _tell(self, event: event.Event, phase: str) -> None:
+    def _tell(self, name: str, phase: str) -> None:
         if len(self._started) == 1:
-            name = event.data["dispatcher"].py_func.__name__
             seconds = time.perf_counter() - self._started[0] if phase == "end" else 0.0
             for callback in self.callbacks or [_announcer]:
                 callback(name, phase, seconds)
@@ -241,6 +249,16 @@ def on_compile(callback: CompileCallback) -> Callable[[], None]:
     """
     _watcher.callbacks.append(callback)
     return lambda: _watcher.callbacks.remove(callback) if callback in _watcher.callbacks else None
+
+
+@contextlib.contextmanager
+def compiling(name: str) -> Iterator[None]:
+    """Count what happens inside as the compilation of one kernel, and tell of it as of the others."""
+    _watcher.begin(name)
+    try:
+        yield
+    finally:
+        _watcher.end(name)
 
 
 def compilations() -> int:

@@ -78,6 +78,61 @@ def compile_kernels(
     return jit.compilations() - before
 
 
+def cuda_families() -> list[str]:
+    """Return the names of the families of CUDA kernels that `compile_for` knows."""
+    from nbtorch.kernels.cuda import resources
+
+    return resources.families()
+
+
+def compile_for(
+    architectures: Iterable[str],
+    types: Iterable[Any] = (dtypes.float32,),
+    progress: Progress | None = None,
+    families: Iterable[str] | None = None,
+) -> int:
+    """Compile every CUDA kernel for some architectures, or find it in the disk cache; no GPU is needed.
+
+    Args:
+        architectures: such as "sm_80"; a GPU of compute capability 8.0 finds these kernels.
+        types: the types of elements.
+        progress: called before each kernel and at the end.
+        families: which kernels, by the names of `cuda_families()`; by default all.
+
+    Returns:
+        How many kernels were compiled rather than found in the cache.
+
+    Raises:
+        ValueError: an unknown family or architecture.
+        RuntimeError: a compiler is missing.
+    """
+    from nbtorch.kernels.cuda import cubins, resources
+
+    known = cuda_families()
+    families = known if families is None else tuple(families)
+    if unknown := set(families) - set(known):
+        raise ValueError(f"compile_for: families must be among {', '.join(known)}, got {sorted(unknown)}")
+    if reason := resources.why_not():
+        raise RuntimeError(f"CUDA kernels cannot be compiled here: {reason}")
+    capabilities = [cubins.capability_of(architecture) for architecture in architectures]
+    names = [dtypes.as_dtype(dtype).name for dtype in types]
+    steps = [
+        (kernel, capability)
+        for family, name, capability in itertools.product(families, names, capabilities)
+        if name in resources.dtypes(family)
+        for kernel in resources.kernels_of(family, name).values()
+        if kernel.needs <= capability
+    ]
+    before = jit.compilations()
+    for done, (kernel, capability) in enumerate(steps):
+        if progress is not None:
+            progress(done, len(steps), kernel.name)
+        cubins.cubin(kernel, capability)
+    if progress is not None:
+        progress(len(steps), len(steps), "")
+    return jit.compilations() - before
+
+
 def _run(kernel: Callable[..., None], arguments: Callable[[], tuple[Any, ...]]) -> None:
     kernel(*arguments())
 

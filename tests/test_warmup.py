@@ -148,7 +148,10 @@ class TestCommand:
         [
             (["warmup", "--device", "tpu"], "nbtorch: .*'tpu'"),
             (["warmup", "--dtype", "int3"], "int3"),
-            (["warmup", "--family", "x"], "conv"),
+            (["warmup", "--family", "x"], "nbtorch: .*conv"),
+            (["warmup", "--arch", "sm_80"], "nbtorch: --arch needs --device cuda"),
+            (["warmup", "--device", "cuda", "--arch", "8.0", "--family", "pad"], "nbtorch: (CUDA kernels|an arch)"),
+            (["warmup", "--device", "cuda", "--arch", "sm_80", "--family", "x"], "nbtorch: .*among .*interpolate"),
             ([], "TASK"),
         ],
     )

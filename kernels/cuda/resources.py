@@ -7,20 +7,16 @@ both from the extra `cuda-compile`.
 """
 
 import importlib
-import importlib.util
-import os
 import pkgutil
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from nbtorch.kernels.cuda import target
+from nbtorch.kernels.cuda.cubins import capability_of, find_ptxas, run_ptxas
 
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
 """The architectures that every kernel is compiled for: Turing, Ampere, Hopper."""
@@ -52,56 +48,69 @@ def families() -> list[str]:
 def kernels() -> Iterator[tuple[str, str, str]]:
     """Yield (family, dtype, name) of every kernel."""
     for family in families():
-        module = importlib.import_module(f"nbtorch.kernels.cuda.{family}")
-        for dtype in DTYPES.get(family, ("float32", "float64")):
-            for name in module.catalogue(np.dtype(dtype)):
+        for dtype in dtypes(family):
+            for name in kernels_of(family, dtype):
                 yield family, dtype, name
+
+
+def dtypes(family: str) -> tuple[str, ...]:
+    """Return the dtypes that a family has kernels for."""
+    return DTYPES.get(family, ("float32", "float64"))
+
+
+def kernels_of(family: str, dtype: str) -> dict[str, target.Kernel]:
+    """Return the kernels of a family for a dtype, by name."""
+    return importlib.import_module(f"nbtorch.kernels.cuda.{family}").catalogue(np.dtype(dtype))
 
 
 def kernel(family: str, dtype: str, name: str) -> target.Kernel:
     """Return one kernel."""
-    return importlib.import_module(f"nbtorch.kernels.cuda.{family}").catalogue(np.dtype(dtype))[name]
+    return kernels_of(family, dtype)[name]
 
 
-def find_ptxas() -> str | None:
-    """Look for the assembler in the package nvidia-cuda-nvcc, in a toolkit, and on the path."""
-    toolkits = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
-    spec = importlib.util.find_spec("nvidia")
-    packages = [Path(folder) / "cu13" for folder in (spec.submodule_search_locations or () if spec else ())]
-    folders = os.pathsep.join(str(folder / "bin") for folder in packages + toolkits)
-    return shutil.which("ptxas", path=folders) or shutil.which("ptxas")
+def why_not() -> str | None:
+    """Return in one sentence why nothing can be compiled and assembled here, or None where it can."""
+    if target.is_simulator():
+        return "the simulator compiles nothing"
+    if not target.has_numba_cuda():
+        return "numba-cuda is not installed (pip install 'nbtorch[cuda-compile]')"
+    if not target.is_available() and find_ptxas() is None:
+        return "ptxas is not installed (pip install 'nbtorch[cuda-compile]')"
+    try:
+        target.Kernel(_nothing, ("int32",), 32).ptx((8, 0))
+    except Exception as error:  # the driver's, pathfinder's and NVVM's own kinds
+        first_line = (str(error).strip() or repr(error)).splitlines()[0]
+        return f"NVVM or NVRTC cannot be loaded (pip install 'nbtorch[cuda-compile]'): {first_line}"
+    return None
 
 
-def assemble(ptx: str, architecture: tuple[int, int], ptxas: str) -> Resources:
+def _nothing(number):
+    pass
+
+
+def assemble(ptx: str, architecture: tuple[int, int]) -> Resources:
     """Assemble a kernel for an architecture and return what it takes. RuntimeError with the assembler's words."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "kernel.ptx"
-        source.write_text(ptx)
-        command = [ptxas, "-v", "-arch=sm_{}{}".format(*architecture), str(source), "-o", os.devnull]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if result.returncode:
-        raise RuntimeError(f"ptxas: {result.stderr}")
-    registers = re.search(r"Used (\d+) registers", result.stderr)
-    memory = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", result.stderr)
-    shared = re.search(r"(\d+) bytes smem", result.stderr)
+    _, log = run_ptxas(ptx, architecture)
+    registers = re.search(r"Used (\d+) registers", log)
+    memory = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    shared = re.search(r"(\d+) bytes smem", log)
     if registers is None or memory is None:
-        raise RuntimeError(f"ptxas says nothing of registers and stack: {result.stderr}")
+        raise RuntimeError(f"ptxas says nothing of registers and stack: {log}")
     return Resources(int(registers[1]), int(shared[1]) if shared else 0, *(int(number) for number in memory.groups()))
 
 
 def main() -> None:
     """Print the table."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else "sm_90"
-    ptxas = find_ptxas()
-    if ptxas is None:
-        raise SystemExit("ptxas is not installed (pip install 'nbtorch[cuda-compile]')")
-    architecture = int(wanted.removeprefix("sm_")[:-1]), int(wanted[-1])
+    if reason := why_not():
+        raise SystemExit(reason)
+    architecture = capability_of(wanted)
     print(f"| family | kernel, {wanted} | dtype | threads | registers | shared bytes | spilled bytes |")
     print("|---|---|---|---|---|---|---|")
     for family, dtype, name in kernels():
         made = kernel(family, dtype, name)
         if made.needs <= architecture:
-            found = assemble(made.ptx(architecture), architecture, ptxas)
+            found = assemble(made.ptx(architecture), architecture)
             spilled = found.stack + found.spill_stores + found.spill_loads
             row = (family, name, dtype, made.threads, found.registers, found.shared, spilled)
             print("| " + " | ".join(map(str, row)) + " |", flush=True)

@@ -12,10 +12,12 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, cuda
+
+from . import cubins, driver
 
 SIMULATOR = bool(config.ENABLE_CUDASIM)
 
@@ -98,6 +100,22 @@ class SimulatedPointer:
             raise IndexError(f"CUDA kernel: index {index} lies outside of an array of {self.elements.size} elements")
 
 
+class Loaded(NamedTuple):
+    """A kernel that is ready on a device: the driver's function that launches, and what it launches."""
+
+    launch: Any
+    handle: Any
+
+
+def _layout(parameter: Any) -> str:
+    """Return how the driver takes a parameter: a letter of `struct` for each number."""
+    if isinstance(parameter, np.dtype):
+        return "P"
+    if isinstance(parameter, str):
+        return {"l": "q", "L": "Q"}.get(letter := np.dtype(parameter).char, letter)  # as wide on every system
+    return "i" * len(parameter._fields)
+
+
 class Kernel:
     """One compiled form of a CUDA kernel: a Python function, the types of its parameters, and its block size.
 
@@ -127,22 +145,69 @@ class Kernel:
         self.threads = threads
         self.blocks = blocks
         self.needs = needs
+        self._kinds = tuple([_layout(parameter) for parameter in parameters])
+        self._first_pointer = next((i for i, kind in enumerate(self._kinds) if kind == "P"), -1)
+        self._loaded: dict[int, Any] = {}  # by device
+        self._arguments: driver.Arguments | None = None
 
     def __call__(self, grid: int | tuple[int, ...], *arguments: Any) -> None:
-        """Launch `grid` blocks on CuPy's current stream (the simulator returns when they are done)."""
+        """Launch `grid` blocks on the device of the first array, on CuPy's current stream there.
+
+        The simulator returns when they are done.
+        """
         if SIMULATOR:
             pointers = (SimulatedPointer(a) if isinstance(a, np.ndarray) else a for a in arguments)
             with _quick_switches():
-                self._dispatcher[grid, self.threads](*pointers)
-        else:
-            pointers = (a.data.ptr if hasattr(type(a), "__cuda_array_interface__") else a for a in arguments)
-            self._dispatcher[grid, self.threads, current_stream()](*pointers)
+                self._simulated[grid, self.threads](*pointers)
+            return
+        here = current_device()
+        there = arguments[self._first_pointer].data.device_id if self._first_pointer >= 0 else here
+        if there == here:
+            self._launch(here, grid, arguments)
+            return
+        use_device(there)
+        try:
+            self._launch(there, grid, arguments)
+        finally:
+            use_device(here)
+
+    def _launch(self, device: int, grid: int | tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        kernel = self._loaded.get(device) or self._load(device)
+        values: list[Any] = []
+        for kind, argument in zip(self._kinds, arguments, strict=True):
+            if kind == "P":
+                values.append(argument.data.ptr)
+            elif isinstance(argument, tuple):
+                values += argument
+            else:
+                values.append(argument)
+        x, y, z = (grid, 1, 1) if isinstance(grid, int) else (*grid, 1, 1)[:3]
+        ready = self._arguments
+        assert ready is not None
+        with ready.lock:
+            ready.fill(values)
+            result = kernel.launch(kernel.handle, x, y, z, self.threads, 1, 1, 0, stream_pointer(), ready.address, None)
+        if result:
+            raise RuntimeError(f"CUDA error: {driver.driver().describe(result)}, launching {self.name}")
+
+    def _load(self, device: int) -> Loaded:
+        """Return the kernel as it is launched on a device, the current one; compile it where the disk has none."""
+        use_device(device)  # a thread without a context gets one by this
+        found = cubins.cubin(self, capability(device))
+        if self._arguments is None:
+            self._arguments = driver.Arguments("".join(self._kinds))
+        libcuda = driver.driver()
+        loaded = self._loaded[device] = Loaded(libcuda.launch, libcuda.load(found.code, found.name))
+        return loaded
+
+    @property
+    def name(self) -> str:
+        """The name of the function that makes the kernel."""
+        return self.function.__qualname__.partition(".")[0]
 
     @functools.cached_property
-    def _dispatcher(self) -> Any:
-        if SIMULATOR:
-            return cuda.jit(self.function)
-        return cuda.jit(self.signature(), lto=False, **self.options)(self.function)  # PTX, as `ptx` shows it
+    def _simulated(self) -> Any:
+        return cuda.jit(self.function)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -181,16 +246,50 @@ def _numba_type(parameter: Any) -> Any:
     return cuda.types.NamedUniTuple(cuda.types.int32, len(parameter._fields), parameter)
 
 
-def current_stream() -> Any:
-    """Return CuPy's current stream as one that Numba launches on."""
+_thread = threading.local()
+
+
+def current_device() -> int:
+    """Return the index of the device that this thread works on."""
+    if SIMULATOR:
+        return 0
+    runtime = _runtime()
+    index = runtime.getDevice()
+    if not hasattr(_thread, "begun"):  # in a new thread the device has no context yet, which the driver asks for
+        runtime.setDevice(index)
+        _thread.begun = True
+    return index
+
+
+def use_device(index: int) -> None:
+    """Let this thread work on a device."""
+    _runtime().setDevice(index)
+
+
+@functools.cache
+def _runtime() -> Any:
     import cupy
 
-    return _external_stream(cupy.cuda.get_current_stream().ptr, cupy.cuda.get_device_id())
+    return cupy.cuda.runtime
 
 
-@functools.lru_cache(maxsize=64)
-def _external_stream(pointer: int, device: int) -> Any:
-    return cuda.external_stream(pointer) if pointer else cuda.default_stream()
+@functools.cache
+def capability(index: int) -> tuple[int, int]:
+    """Return the compute capability of a device."""
+    properties = _runtime().getDeviceProperties(index)
+    return properties["major"], properties["minor"]
+
+
+def stream_pointer() -> int:
+    """Return CuPy's current stream on the current device."""
+    return _current_stream()().ptr
+
+
+@functools.cache
+def _current_stream() -> Any:
+    import cupy
+
+    return cupy.cuda.get_current_stream
 
 
 def blocks_for(elements: int, threads: int) -> int:
@@ -338,12 +437,7 @@ def register_tile(
 
 def has_tensor_cores() -> bool:
     """Say whether the current device multiplies TensorFloat-32 on tensor cores; the simulator does not unless asked."""
-    return False if SIMULATOR else _capability(cuda.get_current_device().id) >= (8, 0)
-
-
-@functools.cache
-def _capability(index: int) -> tuple[int, int]:
-    return tuple(cuda.gpus[index].compute_capability)
+    return False if SIMULATOR else capability(current_device()) >= (8, 0)
 
 
 def _round_tf32_model(value):
