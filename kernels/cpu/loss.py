@@ -21,17 +21,27 @@ BLOCK = 2048
 def pair_each(function: str, option: float, a: np.ndarray, b: np.ndarray, output: np.ndarray) -> None:
     """Write the loss of every pair."""
     size = output.size
-    _each(function)(size, size, a.reshape(-1), b.reshape(-1), option, output.reshape(-1), grain=GRAIN)
+    _each(function)(size, size, a.ravel(), b.ravel(), option, output.ravel(), grain=GRAIN)
 
 
 def pair_total(function: str, option: float, a: np.ndarray, b: np.ndarray, scale: float) -> np.ndarray:
     """Return the sum of the losses times `scale`, an array of rank 0."""
-    size, output = a.size, np.empty((), a.dtype)
-    kernel = _totals(function)
-    a, b = a.reshape(-1), b.reshape(-1)
-    partial = np.empty(-(-size // BLOCK))
-    kernel(partial.size, size, a, b, option, partial)
-    add_up(partial, scale, output)
+    output, partial = np.empty((), a.dtype), np.empty(-(-a.size // BLOCK))
+    _totals(function)(partial.size, a.size, a.ravel(), b.ravel(), option, scale, partial, output.ravel())
+    if partial.size != 1:
+        add_up(partial, scale, output)
+    return output
+
+
+def pair_total_and_slope(
+    function: str, option: float, a: np.ndarray, b: np.ndarray, scale: float, grad_a: np.ndarray
+) -> np.ndarray:
+    """Return what `pair_total` does, and write what `pair_backward` does for a gradient of 1, in one pass."""
+    output, partial = np.empty((), a.dtype), np.empty(-(-a.size // BLOCK))
+    arrays = a.ravel(), b.ravel(), option, scale, partial, output.ravel(), grad_a.ravel()
+    _totals_and_slopes(function)(partial.size, a.size, *arrays)
+    if partial.size != 1:
+        add_up(partial, scale, output)
     return output
 
 
@@ -40,8 +50,8 @@ def pair_backward(
 ) -> None:
     """Write the derivatives by a, times `grad` (of one element or one for each pair) and `scale`."""
     size = a.size
-    grad = grad.reshape(-1)
-    arrays = a.reshape(-1), b.reshape(-1), option, grad_a.reshape(-1)
+    grad = grad.ravel()
+    arrays = a.ravel(), b.ravel(), option, grad_a.ravel()
     _backward(function)(size, size, grad, grad.size == size, scale, *arrays, grain=GRAIN)
 
 
@@ -70,7 +80,7 @@ def _each(name: str) -> RangeKernel:
 def _totals(name: str) -> RangeKernel:
     function = getattr(loss, name)
 
-    def kernel(a, b, option, partial, begin, end):
+    def kernel(a, b, option, scale, partial, output, begin, end):
         number = a.dtype.type(option)
         for block in range(begin, end):
             first, last = block * BLOCK, min((block + 1) * BLOCK, a.size)
@@ -78,8 +88,29 @@ def _totals(name: str) -> RangeKernel:
             for i in range(x.size):
                 total += function(x[i], y[i], number)
             partial[block] = total
+        if partial.size == 1:
+            output[0] = partial[0] * scale
 
     return _named(kernel, f"{name}_total", PARALLEL_SIZE, fastmath=SUMS)
+
+
+@functools.cache
+def _totals_and_slopes(name: str) -> RangeKernel:
+    function, derivative = getattr(loss, name), getattr(loss, f"{name}_grad")
+
+    def kernel(a, b, option, scale, partial, output, grad_a, begin, end):
+        number, factor = a.dtype.type(option), a.dtype.type(scale)
+        for block in range(begin, end):
+            first, last = block * BLOCK, min((block + 1) * BLOCK, a.size)
+            x, y, slope, total = a[first:last], b[first:last], grad_a[first:last], a.dtype.type(0)
+            for i in range(x.size):
+                total += function(x[i], y[i], number)
+                slope[i] = derivative(factor, x[i], y[i], number)
+            partial[block] = total
+        if partial.size == 1:
+            output[0] = partial[0] * scale
+
+    return _named(kernel, f"{name}_total_and_slope", PARALLEL_SIZE, fastmath=SUMS)
 
 
 @functools.cache

@@ -17,7 +17,6 @@ from ..ops.operands import (
     broadcast_shape,
     is_scalar,
     not_implemented,
-    refuse_complex,
     require_floating_point,
     require_same_device,
     require_tensor,
@@ -53,16 +52,19 @@ __all__ = [
 ]
 
 
+_REDUCTIONS = ("none", "mean", "sum")
+
+
 def _reduction(name: str, reduction: str, size_average: Any = None, reduce: Any = None) -> str:
     """Return the reduction that is asked for, also by PyTorch's older pair of flags."""
+    if reduction in _REDUCTIONS and size_average is None and reduce is None:
+        return reduction
     if size_average is not None or reduce is not None:
         return reduction_of_old_arguments(size_average, reduce)
     if reduction == "elementwise_mean":
         warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=3)
         return "mean"
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction: {name} expects 'none', 'mean' or 'sum'")
-    return reduction
+    raise ValueError(f"{reduction} is not a valid value for reduction: {name} expects 'none', 'mean' or 'sum'")
 
 
 def reduction_of_old_arguments(size_average: bool | None, reduce: bool | None) -> str:
@@ -100,8 +102,9 @@ def _require_sized(name: str, input: Any, target: Any) -> None:
 
 def _paired(name: str, input: Tensor, target: Tensor) -> None:
     """Refuse inputs that are no tensors, and warn of shapes that differ."""
-    _require_sized(name, input, target)
-    if input.shape != target.shape:
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+        _require_sized(name, input, target)
+    if input._array.shape != target._array.shape:
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will"
             " likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
@@ -112,12 +115,15 @@ def _paired(name: str, input: Tensor, target: Tensor) -> None:
 
 def _common(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return a pair in their common type and shape."""
+    x, y = input._array, target._array
+    if x.dtype is y.dtype and x.dtype.kind == "f" and x.shape == y.shape and input._device is target._device:
+        return input, target
     require_same_device(name, input, target)
-    common = dtypes.common_dtype(input.dtype, input.ndim, target.dtype, target.ndim)
+    common = dtypes.common_dtype(input.dtype, input._array.ndim, target.dtype, target._array.ndim)
     if not common.is_floating_point:
         raise not_implemented(name, common, "a floating-point type")
-    a, b = broadcast_tensors(to_dtype(input, common), to_dtype(target, common))
-    return a, b
+    a, b = to_dtype(input, common), to_dtype(target, common)
+    return (a, b) if a._array.shape == b._array.shape else broadcast_tensors(a, b)
 
 
 def _require_weight_like(weight: Tensor, input: Tensor) -> None:
@@ -153,7 +159,6 @@ def mse_loss(
         weight: a factor for each element, of the input's shape; the mean is divided by their sum.
     """
     _paired("mse_loss", input, target)
-    refuse_complex("mse_loss", input, target)
     reduction = _reduction("mse_loss", reduction, size_average, reduce)
     a, b = _common("mse_loss", input, target)
     if weight is None:
@@ -359,7 +364,7 @@ def gaussian_nll_loss(
             or sum(n for m, n in zip(input.shape, variance.shape, strict=True) if m != n) != 1
         ):
             raise ValueError(f"var is of incorrect size: {tuple(variance.shape)} for input of {tuple(input.shape)}")
-    if reduction not in ("none", "mean", "sum"):
+    if reduction not in _REDUCTIONS:
         raise ValueError(f"{reduction} is not valid: gaussian_nll_loss expects 'none', 'mean' or 'sum'")
     variance = variance.clone()
     with no_grad():
@@ -654,7 +659,7 @@ def triplet_margin_with_distance_loss(
         ValueError: `margin` is not positive, or an unknown reduction.
         RuntimeError: tensors of different ranks.
     """
-    if reduction not in ("none", "mean", "sum"):
+    if reduction not in _REDUCTIONS:
         raise ValueError(f"{reduction} is not a valid value for reduction: expected 'none', 'mean' or 'sum'")
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")

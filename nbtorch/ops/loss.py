@@ -336,16 +336,25 @@ def per_class(weight: Tensor, like: Tensor, axis: int = 1) -> Tensor:
 class PairLoss(Node):
     """A loss for each pair of elements of two tensors of one shape and type; each, summed or averaged.
 
-    A subclass names its `formula` in `kernels/loss.py`, and gives the gradient of the target.
+    A subclass names its `formula` in `kernels/loss.py`, and gives the gradient of the target. Where the input wants a
+    gradient, a sum or mean computes it in the same pass, for the gradient of 1 that backward commonly begins with.
     """
 
     saves_inputs = (0, 1)
     in_float32 = True
     fresh_gradients = True
     formula: str
+    prepares = False
+    slope: Any = None  # the gradient of the input that the forward pass prepared; given away once
 
     def __init__(self, reduction: str, option: float = 0.0) -> None:
         self.reduction, self.option = reduction, float(option)
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """Run `forward`; let it prepare the gradient if there is going to be one."""
+        if a._requires_grad and state.enabled and self.reduction != "none" and a._device is CPU:
+            self.prepares = True
+        return super().__call__(a, b)
 
     def forward(self, a: Any, b: Any) -> Any:
         kernels, a, b = kernels_for(self.where, "loss"), contiguous(a, self.where), contiguous(b, self.where)
@@ -354,7 +363,10 @@ class PairLoss(Node):
             kernels.pair_each(self.formula, self.option, a, b, output)
             return output
         scale = 1.0 if self.reduction == "sum" else 1 / a.size if a.size else math.nan
-        return kernels.pair_total(self.formula, self.option, a, b, scale)
+        if not self.prepares:
+            return kernels.pair_total(self.formula, self.option, a, b, scale)
+        self.slope = allocate(a.shape, a.dtype, CPU)
+        return kernels.pair_total_and_slope(self.formula, self.option, a, b, scale, self.slope)
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
@@ -376,8 +388,12 @@ class PairLoss(Node):
 
     def _slope(self, grad: Tensor, scale: float, a: Tensor, b: Tensor) -> Tensor:
         where = self.where
+        result, self.slope = self.slope, None
+        if result is None:
+            result = allocate(a._array.shape, a._array.dtype, where)
+        elif float(grad._array) == 1:
+            return grad._wrap_like(result)
         x, y, g = (contiguous(tensor._array, where) for tensor in (a, b, grad))
-        result = allocate(x.shape, x.dtype, where)
         kernels_for(where, "loss").pair_backward(self.formula, self.option, g, scale, x, y, result)
         return grad._wrap_like(result)
 

@@ -29,7 +29,7 @@ def require_same_device(operation: str, *tensors: Tensor) -> None:
     """Refuse tensors that lie on different devices."""
     first = tensors[0]._device
     for tensor in tensors:
-        if tensor._device != first:
+        if tensor._device is not first and tensor._device != first:
             raise RuntimeError(
                 f"{operation}: expected all tensors to be on the same device, but found at least two devices,"
                 f" {first} and {tensor._device}!"
