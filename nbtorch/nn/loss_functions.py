@@ -295,12 +295,14 @@ def kl_div(
     reduction = _reduction("kl_div", reduction, size_average, reduce)
     if not (input.is_floating_point() and target.is_floating_point()):
         raise RuntimeError(f"kl_div: Integral inputs not supported, got {input.dtype} and {target.dtype}")
+    by_batch = by_batch and input.ndim > 0
     if input.dtype is target.dtype:
-        result = loss.KlDiv(reduction, bool(log_target))(*_common("kl_div", input, target))
-    else:  # the target's part is rounded to the target's type, as in PyTorch
-        losses = target.exp() * (target - input) if log_target else xlogy(target, target) - target * input
-        result = reduce_losses(losses, reduction)
-    return result / input.size(0) if by_batch and input.ndim else result
+        node = loss.KlDiv("batchmean" if by_batch else reduction, bool(log_target))
+        return node(*_common("kl_div", input, target))
+    # the target's part is rounded to the target's type, as in PyTorch
+    losses = target.exp() * (target - input) if log_target else xlogy(target, target) - target * input
+    result = reduce_losses(losses, reduction)
+    return result / input.size(0) if by_batch else result
 
 
 def poisson_nll_loss(

@@ -336,6 +336,8 @@ def per_class(weight: Tensor, like: Tensor, axis: int = 1) -> Tensor:
 class PairLoss(Node):
     """A loss for each pair of elements of two tensors of one shape and type; each, summed or averaged.
 
+    `reduction` is `"none"`, `"mean"`, `"sum"` or `"batchmean"`: the sum divided by the extent of dimension 0.
+
     A subclass names its `formula` in `kernels/loss.py`, and gives the gradient of the target. Where the input wants a
     gradient, a sum or mean computes it in the same pass, for the gradient of 1 that backward commonly begins with.
     """
@@ -344,11 +346,12 @@ class PairLoss(Node):
     in_float32 = True
     fresh_gradients = True
     formula: str
+    scale = 1.0  # what the sum is multiplied by
     prepares = False
-    slope: Any = None  # the gradient of the input that the forward pass prepared; given away once
+    slopes: list[Any]  # the gradient of the input that the forward pass prepared; given away once
 
     def __init__(self, reduction: str, option: float = 0.0) -> None:
-        self.reduction, self.option = reduction, float(option)
+        self.reduction, self.option, self.slopes = reduction, float(option), []
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """Run `forward`; let it prepare the gradient if there is going to be one."""
@@ -362,22 +365,24 @@ class PairLoss(Node):
             output = allocate(a.shape, a.dtype, self.where)
             kernels.pair_each(self.formula, self.option, a, b, output)
             return output
-        scale = 1.0 if self.reduction == "sum" else 1 / a.size if a.size else math.nan
+        if self.reduction != "sum":
+            count = a.size if self.reduction == "mean" else len(a)
+            self.scale = 1 / count if count else math.nan
         if not self.prepares:
-            return kernels.pair_total(self.formula, self.option, a, b, scale)
-        self.slope = allocate(a.shape, a.dtype, CPU)
-        return kernels.pair_total_and_slope(self.formula, self.option, a, b, scale, self.slope)
+            return kernels.pair_total(self.formula, self.option, a, b, self.scale)
+        slope = allocate(a.shape, a.dtype, CPU)
+        self.slopes.append(slope)
+        return kernels.pair_total_and_slope(self.formula, self.option, a, b, self.scale, slope)
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
         to_a, to_b = self.needs_input_grad
-        scale = 1 / max(a._array.size, 1) if self.reduction == "mean" else 1.0
         grad_a: Any = None
         grad_b: Any = None
         if to_a or self.of_difference:
-            grad_a = self._recorded(grad * scale, a, b) if state.enabled else self._slope(grad, scale, a, b)
+            grad_a = self._recorded(grad * self.scale, a, b) if state.enabled else self._slope(grad, a, b)
         if to_b:
-            grad_b = -grad_a if self.of_difference else self.slope_of_target(a, b, grad * scale)
+            grad_b = -grad_a if self.of_difference else self.slope_of_target(a, b, grad * self.scale)
         return grad_a if to_a else None, grad_b
 
     of_difference = False
@@ -386,15 +391,16 @@ class PairLoss(Node):
         """Return the gradient of the input by operations that are recorded."""
         return formula(f"{self.formula}_grad")(grad, a, b, self.option)
 
-    def _slope(self, grad: Tensor, scale: float, a: Tensor, b: Tensor) -> Tensor:
+    def _slope(self, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
         where = self.where
-        result, self.slope = self.slope, None
-        if result is None:
+        if self.slopes:
+            result = self.slopes.pop()
+            if float(grad._array) == 1:
+                return grad._wrap_like(result)
+        else:
             result = allocate(a._array.shape, a._array.dtype, where)
-        elif float(grad._array) == 1:
-            return grad._wrap_like(result)
         x, y, g = (contiguous(tensor._array, where) for tensor in (a, b, grad))
-        kernels_for(where, "loss").pair_backward(self.formula, self.option, g, scale, x, y, result)
+        kernels_for(where, "loss").pair_backward(self.formula, self.option, g, self.scale, x, y, result)
         return grad._wrap_like(result)
 
     def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
@@ -475,7 +481,7 @@ class KlDiv(PairLoss):
         super().__init__(reduction)
         self.log_target = log_target
         self.formula = "kl_div_of_logarithms" if log_target else "kl_div"
-        names = {"sum": "SumBackward0", "mean": "MeanBackward0"}
+        names = {"sum": "SumBackward0", "mean": "MeanBackward0", "batchmean": "DivBackward0"}
         self.name = names.get(reduction, "MulBackward0" if log_target else "SubBackward0")
 
     def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:

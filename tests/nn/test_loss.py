@@ -361,3 +361,72 @@ def test_ctc_gradients_agree_with_finite_differences():
         return nbtorch.nn.functional.ctc_loss(logs, nbtorch.tensor([[1, 1], [2, 1]]), (4, 3), (2, 1), reduction="none")
 
     assert nbtorch.autograd.gradcheck(function, (x.requires_grad_(),))
+
+
+PREPARED = {
+    **{name: (name, n(3, 4), u(3, 4), {}) for name in PAIRS if name not in ("binary_cross_entropy", "kl_div")},
+    "binary_cross_entropy": ("binary_cross_entropy", u(3, 4), u(3, 4), {}),
+    "kl_div": ("kl_div", n(3, 4), u(3, 4), {"reduction": "batchmean"}),
+    "huber_loss, delta": ("huber_loss", n(3, 4), u(3, 4), {"delta": 0.3}),
+    "huber_loss, blocks": ("huber_loss", n(3, 1000), n(3, 1000), {"reduction": "sum"}),
+    "cross_entropy": ("cross_entropy", n(3, 4), labels(1, 0, 3), {}),
+    "cross_entropy, ignored": ("cross_entropy", n(3, 4), labels(1, 0, 3), {"ignore_index": 0, "weight": w(4)}),
+    "cross_entropy, smoothed": ("cross_entropy", n(3, 40), labels(1, 0, 3), {"label_smoothing": 0.2}),
+    "cross_entropy, probabilities": ("cross_entropy", n(3, 4), u(3, 4), {}),
+    "cross_entropy, weighted": ("cross_entropy", n(3, 40), u(3, 40), {"weight": w(40), "label_smoothing": 0.2}),
+    "nll_loss": ("nll_loss", n(3, 4), labels(1, 0, 3), {"weight": w(4)}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("call", PREPARED.values(), ids=PREPARED)
+def test_gradients_that_the_forward_pass_prepares(call, dtype):
+    """They are given away once, only for a gradient of 1, and never after a change in place."""
+    name, first, second, options = call
+
+    def program(library):
+        kind = getattr(library, dtype)
+        x = first.tensor(library).detach().to(kind).requires_grad_()
+        target = values_of(library, second)
+        target = target.detach().to(kind) if target.is_floating_point() else target
+        given = {key: values_of(library, value) for key, value in options.items()}
+        given = {key: value.to(kind) if isinstance(value, library.Tensor) else value for key, value in given.items()}
+
+        def gradients(*scales):
+            result = getattr(library.nn.functional, name)(x, target, **given)
+            found = []
+            for scale in scales:
+                (gradient,) = library.autograd.grad(result * scale, x, retain_graph=True)
+                found.append(gradient + 0)
+                gradient.zero_()
+            return found
+
+        results = gradients(1, 1), gradients(3, 1, 0), gradients(1, 0.5), gradients(float("inf"))
+        result = getattr(library.nn.functional, name)(x, target, **given)
+        result.backward(retain_graph=True)
+        result.backward()
+        return results, x.grad
+
+    assert_same(program)
+
+
+def test_inputs_changed_after_the_forward_pass_are_noticed():
+    for function, target in (("mse_loss", nbtorch.ones(3, 4)), ("cross_entropy", nbtorch.tensor([1, 0, 3]))):
+        x = nbtorch.randn(3, 4).requires_grad_()
+        y = x * 1
+        result = getattr(nbtorch.nn.functional, function)(y, target)
+        y.zero_()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            result.backward()
+
+
+def test_gradients_of_half_precision_are_prepared_once():
+    for function, target in (("mse_loss", nbtorch.ones(3, 4).half()), ("cross_entropy", nbtorch.tensor([1, 0, 3]))):
+        x = nbtorch.randn(3, 4).half().requires_grad_()
+        result = getattr(nbtorch.nn.functional, function)(x, target)
+        first, second, third = (
+            nbtorch.autograd.grad(result * scale, x, retain_graph=True)[0] for scale in (4.0, 1.0, 1.0)
+        )
+        assert first.dtype is nbtorch.float16
+        assert first.equal(second * 4)
+        assert second.equal(third)
