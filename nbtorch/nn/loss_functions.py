@@ -123,7 +123,9 @@ def _common(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if not common.is_floating_point:
         raise not_implemented(name, common, "a floating-point type")
     a, b = to_dtype(input, common), to_dtype(target, common)
-    return (a, b) if a._array.shape == b._array.shape else broadcast_tensors(a, b)
+    if a._array.shape != b._array.shape:
+        a, b = broadcast_tensors(a, b)
+    return a, b
 
 
 def _require_weight_like(weight: Tensor, input: Tensor) -> None:

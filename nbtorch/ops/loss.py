@@ -353,11 +353,12 @@ class PairLoss(Node):
     def __init__(self, reduction: str, option: float = 0.0) -> None:
         self.reduction, self.option, self.slopes = reduction, float(option), []
 
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Any:
         """Run `forward`; let it prepare the gradient if there is going to be one."""
-        if a._requires_grad and state.enabled and self.reduction != "none" and a._device is CPU:
+        x = inputs[0]
+        if x._requires_grad and state.enabled and self.reduction != "none" and x._device is CPU:
             self.prepares = True
-        return super().__call__(a, b)
+        return super().__call__(*inputs)
 
     def forward(self, a: Any, b: Any) -> Any:
         kernels, a, b = kernels_for(self.where, "loss"), contiguous(a, self.where), contiguous(b, self.where)
