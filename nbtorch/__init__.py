@@ -589,6 +589,16 @@ from .nn.recurrent import (  # isort: skip
     rnn_tanh,
     rnn_tanh_cell,
 )
+from . import signal as signal  # isort: skip
+from .spectral import (  # isort: skip
+    bartlett_window,
+    blackman_window,
+    hamming_window,
+    hann_window,
+    istft,
+    kaiser_window,
+    stft,
+)
 from . import optim as optim  # isort: skip
 from . import func as func  # isort: skip
 from . import utils as utils  # isort: skip

@@ -1,0 +1,3 @@
+"""Signal processing under PyTorch's names (`torch.signal`)."""
+
+from . import windows as windows
