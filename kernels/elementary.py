@@ -37,6 +37,16 @@ def select(condition: Any, chosen: Any, other: Any) -> Any:
     return other.where(condition.logical_not(), chosen)
 
 
+def maximum(x: Any, y: Any) -> Any:
+    """Return the greater of two numbers; NaN where one of them is."""
+    return x.maximum(y) if hasattr(x, "maximum") else np.maximum(x, y)
+
+
+def sqrt(x: Any) -> Any:
+    """Return the square root."""
+    return x.sqrt() if hasattr(x, "sqrt") else np.sqrt(x)
+
+
 def exp(x: Any) -> Any:
     """Return e to the power of x."""
     return x.exp() if hasattr(x, "exp") else np.exp(x)
@@ -306,6 +316,12 @@ def _on_cpu(function: Callable[..., Any], single: Any, double: Any = None) -> No
     overload(function, jit_options={"forceinline": True}, target="cpu")(choose)
 
 
+@njit(forceinline=True)
+def _sqrt(x):
+    return np.sqrt(x)
+
+
+_on_cpu(sqrt, _sqrt)
 _on_cpu(exp, _exp)
 _on_cpu(expm1, _expm1)
 _on_cpu(log, _log)
@@ -314,6 +330,7 @@ _on_cpu(tanh, _tanh)
 _on_cpu(sigmoid, _sigmoid)
 _on_cpu(normal_density, _normal_density)
 _on_cpu(normal_cdf, _normal_cdf_single, _normal_cdf_double)
+overload(maximum, target="cpu")(lambda x, y: lambda x, y: _select(x >= y, x, _select(x != x, x, y)))
 overload(number, target="cpu")(lambda value, like: lambda value, like: _number(value, like))
 overload(select, target="cpu")(
     lambda condition, chosen, other: lambda condition, chosen, other: _select(condition, chosen, other)

@@ -267,12 +267,16 @@ def _losses(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
 
 def _optimizers(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
-    if where.type != "cpu":
-        return
-    kernels, matrix = kernels_for(where, "optimizer"), functools.partial(_zeros, (size, size), dtype, where)
-    yield kernels.sgd_step, lambda: (matrix(), matrix(), 0.0, 0.0, False)
-    yield kernels.momentum_step, lambda: (matrix(), matrix(), matrix(), 0.0, 0.0, False, 0.0, 1.0, 0.0)
-    yield kernels.adam_step, lambda: (*(matrix() for _ in range(4)), None, 0.9, 0.9, 1.0, 0.0, 1.0, 0.0, False)
+    from nbtorch.kernels.optimizer import RUNNING_VALUES
+
+    step = kernels_for(where, "optimizer").step
+    for formula, options in (("sgd", 1), ("momentum", 4), ("adam", 5), ("rmsprop", 4)):
+
+        def given(formula: str = formula, options: int = options) -> Any:
+            row = tuple([_zeros((size, size), dtype, where) for _ in range(2 + RUNNING_VALUES[formula])])
+            return formula, [row], [(1.0, 0.0, 1.0, *[0.5] * options)]
+
+        yield step, given
 
 
 def _softmax(dtype: dtypes.dtype, where: Device, size: int) -> _Run:

@@ -1,126 +1,177 @@
-"""Steps of optimizers on the CPU, each one pass over a parameter, its gradient and its running values.
+"""Steps of optimizers on the CPU, each one pass over the parameters, their gradients and their running values.
 
-Arrays are flat or of any shape, C-contiguous, all of one type, float32 or float64. The gradient is taken as it is or
-with the opposite sign (`maximize`), plus `decay` times the parameter.
+Parameters are walked through as if they lay one after another, so that a step is one call, however many there are.
 """
 
+import ctypes
+import functools
+from itertools import accumulate, chain
+
 import numpy as np
+from nbtorch.kernels import optimizer
 from nbtorch.kernels.cpu.ranges import GRAIN, RangeKernel
-from nbtorch.kernels.elementary import select
+from nbtorch.kernels.jit import njit
+from nbtorch.kernels.optimizer import MOST_OPTIONS, direction
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
-PARALLEL_SIZE = 1 << 17
-"""Elements above which a pass over them takes longer than waking the threads: 40 to 50 µs on one of two cores."""
-
-
-def sgd_step(p: np.ndarray, g: np.ndarray, lr: float, decay: float, maximize: bool) -> None:
-    """Take a step p -= lr·d."""
-    size = p.size
-    _sgd(size, size, p.reshape(-1), g.reshape(-1), lr, decay, maximize, grain=GRAIN)
-
-
-def momentum_step(
-    p: np.ndarray,
-    g: np.ndarray,
-    buffer: np.ndarray,
-    lr: float,
-    decay: float,
-    maximize: bool,
-    kept: float,
-    taken: float,
-    momentum: float,
-) -> None:
-    """Take a step b = kept·b + taken·d; p -= lr·b, or p -= lr·(d + momentum·b) where `momentum` is not 0 (Nesterov)."""
-    size, arrays = p.size, (p.reshape(-1), g.reshape(-1), buffer.reshape(-1))
-    _momentum(size, size, *arrays, lr, decay, maximize, kept, taken, momentum, grain=GRAIN)
+PARALLEL_SIZE = 1 << 16
+"""Elements above which a pass over them takes longer than waking the threads."""
 
 
-def adam_step(
-    p: np.ndarray,
-    g: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    greatest: np.ndarray | None,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    size: float,
-    shrink: float,
-    decay: float,
-    maximize: bool,
-) -> None:
-    """Take a step of Adam: p = shrink·p - size·m / (sqrt(v) + eps), with the greatest v so far where it is kept."""
-    count, arrays = p.size, [p.reshape(-1), g.reshape(-1), mean.reshape(-1), square.reshape(-1)]
-    numbers = beta1, beta2, eps, size, shrink, decay, maximize
-    if greatest is None:
-        _adam(count, count, *arrays, *numbers, grain=GRAIN)
-    else:
-        _amsgrad(count, count, *arrays, greatest.reshape(-1), *numbers, grain=GRAIN)
+def step(formula: str, rows: list[tuple[np.ndarray, ...]], numbers: list[tuple[float, ...]]) -> None:
+    """Take a step of all parameters.
+
+    Args:
+        formula: the name of one in `nbtorch.kernels.optimizer`.
+        rows: for each parameter its array, its gradient and its running values; C-contiguous, all of one type, float32
+            or float64.
+        numbers: sign and penalty of the gradient (`direction`), the factor that the parameter shrinks by, and the
+            formula's options: for each parameter, or once for all.
+    """
+    width = optimizer.RUNNING_VALUES[formula] + 2
+    objects = np.fromiter(map(id, chain.from_iterable(rows)), np.int64, len(rows) * width).reshape(-1, width)
+    starts = np.fromiter(accumulate([row[0].size for row in rows], initial=0), np.int64, len(rows) + 1)
+    options = len(numbers[0]) - 3
+    table = np.array([(*given, *[0.0] * (MOST_OPTIONS - options)) for given in numbers], np.float64)
+    count, sample = int(starts[-1]), np.empty(0, rows[0][0].dtype)
+    work = count if count < PARALLEL_SIZE or _lie_apart(objects, starts, sample.itemsize) else 0
+    _kernel(formula, options)(count, work, objects, starts, table, sample, grain=GRAIN)
 
 
-def _sgd_range(p, g, lr, decay, maximize, begin, end):
-    kind = p.dtype.type
-    rate, share, sign, decays = kind(lr), kind(decay), kind(-1 if maximize else 1), decay != 0
-    x, slope = p[begin:end], g[begin:end]
-    for i in range(x.size):
-        d = sign * slope[i]
-        d = select(decays, d + share * x[i], d)
-        x[i] -= rate * d
+@intrinsic
+def _address(typing_context, place):
+    """Return where the elements of an array object lie, which its C structure says after the object's header."""
+
+    def emit(context, builder, signature, arguments):
+        field = builder.add(arguments[0], context.get_constant(types.intp, object.__basicsize__))
+        return builder.load(builder.inttoptr(field, context.get_value_type(types.intp).as_pointer()))
+
+    return types.intp(place), emit
 
 
-def _momentum_range(p, g, buffer, lr, decay, maximize, kept, taken, momentum, begin, end):
-    kind = p.dtype.type
-    rate, share, sign, decays = kind(lr), kind(decay), kind(-1 if maximize else 1), decay != 0
-    old, new, ahead = kind(kept), kind(taken), kind(momentum)
-    x, slope, b = p[begin:end], g[begin:end], buffer[begin:end]
-    if momentum != 0:
-        for i in range(x.size):
-            d = sign * slope[i]
-            d = select(decays, d + share * x[i], d)
-            b[i] = old * b[i] + new * d
-            x[i] -= rate * (d + ahead * b[i])
-    else:
-        for i in range(x.size):
-            d = sign * slope[i]
-            d = select(decays, d + share * x[i], d)
-            b[i] = old * b[i] + new * d
-            x[i] -= rate * b[i]
+def _part(typing_context, place, start, size, sample):
+    """Return a part of the flat array that an array object's id stands for."""
+
+    def emit(context, builder, signature, arguments):
+        kind = signature.return_type
+        address = context.compile_internal(builder, lambda place: _address(place), types.intp(place), arguments[:1])
+        first = builder.inttoptr(address, context.get_data_type(kind.dtype).as_pointer())
+        width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        part = make_array(kind)(context, builder)
+        data = builder.gep(first, [arguments[1]])
+        populate_array(part, data=data, shape=[arguments[2]], strides=[width], itemsize=width, meminfo=None)
+        return part._getvalue()
+
+    return types.Array(sample.dtype, 1, "C")(place, types.intp, types.intp, sample), emit
 
 
-def _adam_range(p, g, mean, square, beta1, beta2, eps, size, shrink, decay, maximize, begin, end):
-    kind = p.dtype.type
-    share, sign, decays, rest = kind(decay), kind(-1 if maximize else 1), decay != 0, kind(shrink)
-    new1, old2, new2 = kind(1 - beta1), kind(beta2), kind(1 - beta2)
-    least, step = kind(eps), kind(size)
-    x, slope, m, v = p[begin:end], g[begin:end], mean[begin:end], square[begin:end]
-    for i in range(x.size):
-        d = sign * slope[i]
-        d = select(decays, d + share * x[i], d)
-        first = m[i] + (d - m[i]) * new1
-        second = v[i] * old2 + d * d * new2
-        m[i] = first
-        v[i] = second
-        x[i] = x[i] * rest - first / (np.sqrt(second) + least) * step
+def _slice(place, start, size, sample):
+    """Return a part of the flat array that an array object's id stands for; for `NUMBA_DISABLE_JIT=1`."""
+    return ctypes.cast(int(place), ctypes.py_object).value.reshape(-1)[start : start + size]
 
 
-def _amsgrad_range(p, g, mean, square, greatest, beta1, beta2, eps, size, shrink, decay, maximize, begin, end):
-    kind = p.dtype.type
-    share, sign, decays, rest = kind(decay), kind(-1 if maximize else 1), decay != 0, kind(shrink)
-    new1, old2, new2 = kind(1 - beta1), kind(beta2), kind(1 - beta2)
-    least, step = kind(eps), kind(size)
-    x, slope, m, v, top = p[begin:end], g[begin:end], mean[begin:end], square[begin:end], greatest[begin:end]
-    for i in range(x.size):
-        d = sign * slope[i]
-        d = select(decays, d + share * x[i], d)
-        first = m[i] + (d - m[i]) * new1
-        second = v[i] * old2 + d * d * new2
-        m[i] = first
-        v[i] = second
-        # NaN, which fails every comparison, is kept as the greatest
-        top[i] = select(top[i] >= second, top[i], select(top[i] != top[i], top[i], second))
-        x[i] = x[i] * rest - first / (np.sqrt(top[i]) + least) * step
+part = _slice if config.DISABLE_JIT else intrinsic(_part)
 
 
-_sgd = RangeKernel(_sgd_range, PARALLEL_SIZE)
-_momentum = RangeKernel(_momentum_range, PARALLEL_SIZE)
-_adam = RangeKernel(_adam_range, PARALLEL_SIZE)
-_amsgrad = RangeKernel(_amsgrad_range, PARALLEL_SIZE)
+@njit
+def _lie_apart(objects, starts, width):
+    """Whether no two parameters share memory; those that do are not for several threads."""
+    places = np.empty(len(objects), np.int64)
+    for item in range(len(objects)):
+        places[item] = _address(objects[item, 0])
+    order = np.argsort(places)
+    for k in range(1, len(order)):
+        before = order[k - 1]
+        if places[before] + (starts[before + 1] - starts[before]) * width > places[order[k]]:
+            return False
+    return True
+
+
+def _without(formula, count):
+    """Make the pass over a part of one parameter, for a formula without running values; the others are alike."""
+
+    @njit
+    def pass_over(row, start, size, numbers, sample):
+        sign, decay, shrink, options = _options(numbers, sample)
+        p, g = part(row[0], start, size, sample), part(row[1], start, size, sample)
+        for i in range(size):
+            (p[i],) = formula(p[i] * shrink, direction(p[i], g[i], sign, decay), *options[:count])
+
+    return pass_over
+
+
+def _with_one(formula, count):
+    @njit
+    def pass_over(row, start, size, numbers, sample):
+        sign, decay, shrink, options = _options(numbers, sample)
+        p, g, a = (
+            part(row[0], start, size, sample),
+            part(row[1], start, size, sample),
+            part(row[2], start, size, sample),
+        )
+        for i in range(size):
+            p[i], a[i] = formula(p[i] * shrink, direction(p[i], g[i], sign, decay), a[i], *options[:count])
+
+    return pass_over
+
+
+def _with_two(formula, count):
+    @njit
+    def pass_over(row, start, size, numbers, sample):
+        sign, decay, shrink, options = _options(numbers, sample)
+        p, g = part(row[0], start, size, sample), part(row[1], start, size, sample)
+        a, b = part(row[2], start, size, sample), part(row[3], start, size, sample)
+        for i in range(size):
+            d = direction(p[i], g[i], sign, decay)
+            p[i], a[i], b[i] = formula(p[i] * shrink, d, a[i], b[i], *options[:count])
+
+    return pass_over
+
+
+def _with_three(formula, count):
+    @njit
+    def pass_over(row, start, size, numbers, sample):
+        sign, decay, shrink, options = _options(numbers, sample)
+        p, g, a = (
+            part(row[0], start, size, sample),
+            part(row[1], start, size, sample),
+            part(row[2], start, size, sample),
+        )
+        b, c = part(row[3], start, size, sample), part(row[4], start, size, sample)
+        for i in range(size):
+            d = direction(p[i], g[i], sign, decay)
+            p[i], a[i], b[i], c[i] = formula(p[i] * shrink, d, a[i], b[i], c[i], *options[:count])
+
+    return pass_over
+
+
+@njit
+def _options(numbers, sample):
+    """Return sign, penalty, factor and options in the elements' type."""
+    kind = sample.dtype.type
+    n = numbers
+    return (
+        *(kind(n[0]), kind(n[1]), kind(n[2])),
+        (kind(n[3]), kind(n[4]), kind(n[5]), kind(n[6]), kind(n[7]), kind(n[8])),
+    )
+
+
+@functools.cache
+def _kernel(name: str, count: int) -> RangeKernel:
+    """Make the kernel of a formula with so many options."""
+    pass_over = (_without, _with_one, _with_two, _with_three)[optimizer.RUNNING_VALUES[name]](
+        getattr(optimizer, name), count
+    )
+
+    def kernel(objects, starts, numbers, sample, begin, end):
+        item, place = np.searchsorted(starts, begin, side="right") - 1, begin
+        while place < end:
+            stop = min(end, starts[item + 1])
+            pass_over(objects[item], place - starts[item], stop - place, numbers[min(item, len(numbers) - 1)], sample)
+            place, item = stop, item + 1
+
+    kernel.__name__ = kernel.__qualname__ = f"{name}_step"
+    return RangeKernel(kernel, PARALLEL_SIZE)

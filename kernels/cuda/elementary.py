@@ -26,6 +26,7 @@ def install() -> None:
     def of_one(function: Callable[..., Any], implementation: Callable[[Any], Any]) -> None:
         overload(function)(lambda x: implementation)
 
+    of_one(elementary.sqrt, lambda x: math.sqrt(x))
     of_one(elementary.exp, lambda x: math.exp(x))
     of_one(elementary.expm1, lambda x: math.expm1(x))
     of_one(elementary.log, lambda x: math.log(x))
@@ -37,6 +38,7 @@ def install() -> None:
         elementary.normal_density,
         lambda x: number(elementary.INVERSE_SQRT_2PI, x) * math.exp(number(-0.5, x) * x * x),
     )
+    overload(elementary.maximum)(lambda x, y: lambda x, y: x if x >= y or x != x else y)
     overload(elementary.number)(lambda value, like: lambda value, like: number(value, like))
     overload(elementary.select)(
         lambda condition, chosen, other: lambda condition, chosen, other: chosen if condition else other

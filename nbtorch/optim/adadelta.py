@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, apply_rule, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_lr, require_non_negative
 
 
@@ -70,16 +70,11 @@ class Adadelta(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("square_avg", "acc_delta")
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "adadelta", ("square_avg", "acc_delta")
 
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        square, squared_steps = buffers
-        rho, eps = group["rho"], group["eps"]
-        track_square(square, d, rho)
-        change = xp.sqrt((squared_steps + eps) / (square + eps)) * d
-        track_square(squared_steps, change, rho)
-        p -= group["lr"] * change
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
+        return group["lr"], group["eps"], group["rho"], 1 - group["rho"]
 
 
 def adadelta(

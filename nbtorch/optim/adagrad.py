@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, apply_rule
+from .elementwise import ElementwiseOptimizer, apply_rule, scalar_state
 from .optimizer import Group, Params, check_fused, check_lr, require_non_negative
 
 
@@ -73,6 +73,10 @@ class Adagrad(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
         check_fused(foreach, fused, differentiable)
+        for group in self.param_groups:
+            for param in group["params"]:
+                self.state[param]["step"] = scalar_state(0.0)
+                self._running_values(param, group, ("sum",))
 
     def share_memory(self) -> None:
         """Move the sums of squares to memory that processes forked later share."""
@@ -80,18 +84,14 @@ class Adagrad(ElementwiseOptimizer):
             for param in group["params"]:
                 self.state[param]["sum"].share_memory_()
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("sum",)
-
     def _initial(self, name: str, group: Group) -> float:
         return self.defaults["initial_accumulator_value"]
 
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        (total,) = buffers
-        total += d * d
-        change = d / (xp.sqrt(total) + group["eps"])
-        change *= group["lr"] / (1 + (at - 1) * group["lr_decay"])
-        p -= change
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "adagrad", ("sum",)
+
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
+        return group["lr"] / (1 + (at - 1) * group["lr_decay"]), group["eps"]
 
 
 def adagrad(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..device import CPU, kernels_for
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_betas, check_fused, check_lr, require_non_negative
 
 
@@ -84,32 +83,15 @@ class Adam(ElementwiseOptimizer):
         super().__init__(params, defaults)
         check_fused(foreach, fused, differentiable)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        means = "exp_avg", "exp_avg_sq"
+        return ("amsgrad", (*means, "max_exp_avg_sq")) if group["amsgrad"] else ("adam", means)
 
-    def _fused(self, group: Group, at: float, decay: float, shrink: float, *arrays: Any) -> bool:
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
         beta1, beta2 = group["betas"]
+        # p - lr/c1 · m / (sqrt(v)/sqrt(c2) + eps), its fraction expanded by sqrt(c2): one operation less
         root = (1 - beta2**at) ** 0.5
-        size = group["lr"] / (1 - beta1**at) * root
-        numbers = beta1, beta2, group["eps"] * root, size, shrink, decay
-        greatest = None if len(arrays) == 4 else arrays[4]
-        kernels = kernels_for(CPU, "optimizer")
-        kernels.adam_step(*arrays[:4], greatest, *[float(number) for number in numbers], bool(group["maximize"]))
-        return True
-
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        mean, square, *greatest = buffers
-        beta1, beta2 = group["betas"]
-        track_mean(mean, d, beta1)
-        track_square(square, d, beta2)
-        if greatest:
-            greatest[0][...] = xp.maximum(greatest[0] * 1, square)  # of a copy: backward reads what it compared
-            square = greatest[0]
-        # p - lr/c1 · m / (sqrt(v)/sqrt(c2) + eps), its fraction expanded by sqrt(c2): one pass less
-        root = (1 - beta2**at) ** 0.5
-        change = mean / (xp.sqrt(square) + group["eps"] * root)
-        change *= group["lr"] / (1 - beta1**at) * root
-        p -= change
+        return group["lr"] / (1 - beta1**at) * root, group["eps"] * root, 1 - beta1, beta2, 1 - beta2
 
 
 def _check_kinds_of_betas(betas: Any, refuse_tensors: bool) -> None:

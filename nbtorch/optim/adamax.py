@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, apply_rule, track_mean
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_betas, check_lr, require_non_negative
 
 
@@ -69,17 +69,12 @@ class Adamax(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("exp_avg", "exp_inf")
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "adamax", ("exp_avg", "exp_inf")
 
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        mean, largest = buffers
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
         beta1, beta2 = group["betas"]
-        track_mean(mean, d, beta1)
-        largest[...] = xp.maximum(largest * beta2, xp.abs(d) + group["eps"])
-        change = mean / largest
-        change *= group["lr"] / (1 - beta1**at)
-        p -= change
+        return group["lr"] / (1 - beta1**at), group["eps"], 1 - beta1, beta2
 
 
 def adamax(

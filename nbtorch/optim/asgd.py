@@ -70,9 +70,6 @@ class ASGD(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("ax",)
-
     def _advance(self, group: Group, state: dict[str, Any]) -> tuple[float, float]:
         """Return η and μ of this step, and set those of the next."""
         step, lr = count_step(state), float(group["lr"])
@@ -83,15 +80,12 @@ class ASGD(ElementwiseOptimizer):
         set_scalar(state, "mu", 1 / max(1, step - group["t0"]))
         return rates
 
-    def _rule(self, xp: Any, group: Group, at: tuple[float, float], p: Any, d: Any, *buffers: Any) -> None:
-        (mean,) = buffers
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "asgd", ("ax",)
+
+    def _options(self, group: Group, at: tuple[float, float]) -> tuple[Any, ...]:
         rate, share = at
-        p *= 1 - group["lambd"] * rate
-        p -= rate * d
-        if share == 1:
-            mean[...] = p
-        else:
-            mean += (p - mean) * share
+        return 1 - group["lambd"] * rate, rate, share
 
 
 def asgd(

@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..autograd.grad_mode import set_grad_enabled
-from ..device import CPU
+from ..device import contiguous, kernels_for
 from ..dtypes import float64, get_default_dtype
-from ..ops import arithmetic, pointwise
 from ..quiet import quietly
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer
 
 Pairs = list[tuple[Tensor, Tensor]]
 
-BLOCK = 1 << 16  # elements: passes over a block mostly hit the cache, and calls cost little beside the arithmetic
-
-_TENSORS = SimpleNamespace(
-    sqrt=pointwise.sqrt,
-    abs=pointwise.abs,
-    sign=pointwise.sign,
-    clip=pointwise.clamp,
-    maximum=arithmetic.maximum,
-    where=arithmetic.where,
-)
-"""What rules take from the array module, for tensors."""
+_CONVERTED = (Tensor, tuple)  # types of options that `as_number` may change
 
 
 class ElementwiseOptimizer(Optimizer):
-    """An optimizer that is a rule for one element.
+    """An optimizer that is a formula for one element, which kernels walk through all parameters with.
 
-    A subclass states its rule once, for arrays and, to be differentiated, for tensors:
+    A subclass says which of the formulas in `nbtorch.kernels.optimizer` it is, and what that is given:
 
-    * `_buffers(group)` names the running values that it keeps for each element, `_initial(name, group)` what they start
-      from;
-    * `_advance(group, state)` counts a step of one parameter and returns what the rule needs to know of it;
-    * `_fused(group, at, decay, shrink, p, g, *buffers)` may do the same to plain CPU arrays in one kernel;
-    * `_rule(xp, group, at, p, d, *buffers)` changes the parameter `p` and its buffers in place, with operators and the
-      functions of `xp`. `d` is the gradient, with sign and weight decay, and must stay as it is. A value that an
-      operation saves for its derivative must not be changed in place afterwards; buffers are copies in each step.
+    * `_formula(group)` names the formula, and the running values that it keeps for each element;
+      `_initial(name, group)` says what these start from;
+    * `_advance(group, state)` counts a step of one parameter and returns what the options depend on;
+    * `_options(group, at)` returns the formula's options, numbers or in a differentiable step tensors.
     """
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ()
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        raise NotImplementedError(f"{type(self).__name__} defines no step")
 
     def _initial(self, name: str, group: Group) -> float:
         return 0.0
@@ -55,12 +39,8 @@ class ElementwiseOptimizer(Optimizer):
     def _advance(self, group: Group, state: dict[str, Any]) -> Any:
         return count_step(state)
 
-    def _rule(self, xp: Any, group: Group, at: Any, p: Any, d: Any, *buffers: Any) -> None:
+    def _options(self, group: Group, at: Any) -> tuple[Any, ...]:
         raise NotImplementedError(f"{type(self).__name__} defines no step")
-
-    def _fused(self, group: Group, at: Any, decay: float, shrink: float, *arrays: Any) -> bool:
-        """Take the step in one kernel, on dense CPU arrays of float32 or float64; return whether there is one."""
-        return False
 
     def _check_variant(self, group: Group, param: Tensor) -> None:
         """Refuse flags that PyTorch's implementations of this optimizer refuse when they take a step."""
@@ -74,66 +54,103 @@ class ElementwiseOptimizer(Optimizer):
 
     def _update(self, group: Group, pairs: Pairs) -> None:
         """Change parameters, given with their gradients, by the options of a group."""
-        for param, _ in pairs:
-            self._check_variant(group, param)
+        if group.get("capturable") or group.get("foreach") or group.get("fused"):
+            for param, _ in pairs:
+                self._check_variant(group, param)
+                if group.get("fused") and not param.is_floating_point():
+                    raise RuntimeError(f"fused=True requires parameters of floating point, got {param.dtype}")
         if self.defaults.get("differentiable"):
             with set_grad_enabled(True):
                 self._update_tensors(group, pairs)
         else:
-            self._update_arrays({option: as_number(value) for option, value in group.items()}, pairs)
+            numbers = {name: as_number(value) if type(value) in _CONVERTED else value for name, value in group.items()}
+            self._update_arrays(numbers, pairs)
 
     def _update_arrays(self, group: Group, pairs: Pairs) -> None:
-        names = self._buffers(group)
-        decay, shrink, maximize = group.get("weight_decay", 0), 1.0, group.get("maximize", False)
-        if group.get("decoupled_weight_decay"):
-            decay, shrink = 0, 1 - group["lr"] * decay
+        """Let kernels change all parameters of one type at once, and others, which need copies, one by one."""
+        formula, names = self._formula(group)
+        batches: dict[Any, tuple[Any, list[Any], list[Any]]] = {}
         for param, gradient in pairs:
             at, buffers = self._state_of(param, group, names)
-            arrays = (param._array, gradient._array, *[buffer._array for buffer in buffers])
-            if not (_are_plain(arrays, param) and self._fused(group, at, decay, shrink, *arrays)):
-                xp = param._xp
-                for p, g, *pieces in blocks(arrays, param.is_cpu):
-                    if shrink != 1:
-                        p *= shrink
-                    self._rule(xp, group, at, p, _direction(xp, p, g, decay, maximize), *pieces)
-            for changed in (param, *buffers):
-                changed._bump_version()
+            row = (param._array, gradient._array, *[buffer._array for buffer in buffers])
+            kind, where = row[0].dtype.char, param._device
+            if kind in "fd" and all([array.flags.c_contiguous and array.dtype.char == kind for array in row]):
+                batch = batches.get((kind, id(where)))
+                if batch is None:
+                    batch = batches[kind, id(where)] = where, [], []
+                batch[1].append(row)
+                batch[2].append(at)
+            else:
+                dense = tuple([_as_dense(array, kind, where) for array in row])
+                kernels_for(where, "optimizer").step(formula, [dense], self._numbers(group, [at]))
+                for tensor, copy in zip((param, *buffers), dense[:1] + dense[2:], strict=True):
+                    _write_back(tensor._array, copy)
+            param._bump_version()
+            for buffer in buffers:
+                buffer._bump_version()
+        for where, rows, known in batches.values():
+            kernels_for(where, "optimizer").step(formula, rows, self._numbers(group, known))
+
+    def _numbers(self, group: Group, known: list[Any]) -> list[tuple[float, ...]]:
+        """Return the numbers of kernels for each parameter, or once where they are the same for all."""
+        sign, decay, shrink = _direction_of(group)
+        if known.count(known[0]) == len(known):
+            known = known[:1]
+        return [(sign, decay, shrink, *self._options(group, at)) for at in known]
 
     def _update_tensors(self, group: Group, pairs: Pairs) -> None:
-        names = self._buffers(group)
-        decay = group.get("weight_decay", 0)
+        from nbtorch.kernels import optimizer
+
+        name, names = self._formula(group)
+        formula, direction = (getattr(f, "py_func", f) for f in (getattr(optimizer, name), optimizer.direction))
+        sign, decay, shrink = _direction_of(group)
         for param, gradient in pairs:
             at, buffers = self._state_of(param, group, names)
-            d = -gradient if group["maximize"] else gradient
-            if group.get("decoupled_weight_decay"):
-                param.mul_(1 - group["lr"] * decay)
-            elif decay != 0:
-                d = d + decay * (param.clone() if isinstance(decay, Tensor) else param)
-            state = self.state[param]
-            for name, buffer in zip(names, buffers, strict=True):
-                state[name] = buffer.clone()
-            self._rule(_TENSORS, group, at, param, d, *[state[name] for name in names])
+            before = param.clone()
+            d = direction(before, gradient, sign, decay)
+            after, *values = formula(before * shrink, d, *buffers, *self._options(group, at))
+            param.copy_(after)
+            self.state[param].update(zip(names, values, strict=True))
 
     def _state_of(self, param: Tensor, group: Group, names: tuple[str, ...]) -> tuple[Any, list[Tensor]]:
-        """Count a step of a parameter; return what the rule needs to know of it, and the buffers."""
-        state = self.state[param] if names else {}
-        at = self._advance(group, state)
-        buffers = []
+        """Count a step of a parameter; return what the options depend on, and the running values."""
+        if not names:
+            return self._advance(group, {}), []
+        return self._advance(group, self.state[param]), self._running_values(param, group, names)
+
+    def _running_values(self, param: Tensor, group: Group, names: tuple[str, ...]) -> list[Tensor]:
+        """Return the running values of a parameter; make those that are not there yet."""
+        values, state = [], self.state[param]
         for name in names:
-            buffer = state.get(name)
-            if buffer is None:
-                array = param._xp.full_like(param._array, self._initial(name, group))
-                buffer = state[name] = param._wrap_like(array)
-            buffers.append(buffer)
-        return at, buffers
+            value = state.get(name)
+            if value is None:
+                start = self._initial(name, group)
+                array = param._xp.full_like(param._array, complex(start, start) if param.is_complex() else start)
+                value = state[name] = param._wrap_like(array)
+            values.append(value)
+        return values
 
 
-def _are_plain(arrays: tuple[Any, ...], param: Tensor) -> bool:
-    """Whether arrays lie in CPU memory in C order and have one type that kernels know."""
-    if param._device is not CPU or param._array.dtype.char not in "fd":
-        return False
-    dtype = param._array.dtype
-    return all([array.dtype is dtype and array.flags.c_contiguous for array in arrays])
+def _direction_of(group: Group) -> tuple[Any, Any, Any]:
+    """Return the sign of the gradient, the factor of the penalty in it, and the factor that parameters shrink by."""
+    sign, decay = -1.0 if group.get("maximize") else 1.0, group.get("weight_decay", 0)
+    return (sign, 0.0, 1 - group["lr"] * decay) if group.get("decoupled_weight_decay") else (sign, decay, 1.0)
+
+
+def _as_dense(array: Any, kind: str, where: Any) -> Any:
+    """Return an array as kernels take it, flat: complex numbers as pairs of real ones, half precision as float32."""
+    array = contiguous(array, where).reshape(-1)
+    if kind in "FD":
+        return array.astype(kind, copy=False).view(kind.lower())
+    return array.astype(kind if kind in "fd" else np.float32, copy=False)
+
+
+def _write_back(array: Any, dense: Any) -> None:
+    """Write what a kernel made of an array's copy to the array."""
+    if array.dtype.kind == "c":
+        dense = dense.view(np.result_type(dense.dtype, 1j))
+    if dense.dtype != array.dtype or not array.flags.c_contiguous:
+        array[...] = dense.reshape(array.shape)
 
 
 def apply_rule(
@@ -198,9 +215,10 @@ def count_step(state: dict[str, Any]) -> float:
     step = state.get("step", 0.0)
     if not isinstance(step, Tensor):
         step = state["step"] = scalar_state(float(step))
-    step._array += 1
+    count = step.item() + 1
+    step._array[...] = count
     step._bump_version()
-    return step.item()
+    return count
 
 
 def set_scalar(state: dict[str, Any], name: str, value: float) -> None:
@@ -208,43 +226,3 @@ def set_scalar(state: dict[str, Any], name: str, value: float) -> None:
     tensor = state[name]
     tensor._array[...] = value
     tensor._bump_version()
-
-
-def track_mean(mean: Any, d: Any, kept: float) -> None:
-    """mean = kept · mean + (1 - kept) · d, in place."""
-    change = d - mean
-    change *= 1 - kept
-    mean += change
-
-
-def track_square(square: Any, d: Any, kept: float) -> None:
-    """square = kept · square + (1 - kept) · d², in place."""
-    change = d * d
-    change *= 1 - kept
-    square *= kept
-    square += change
-
-
-def _direction(xp: Any, p: Any, g: Any, decay: float, maximize: bool) -> Any:
-    """Return the array ±g + decay · p; the gradient itself where that is all."""
-    if decay == 0:
-        return xp.negative(g) if maximize else g
-    d = p * decay
-    return xp.subtract(d, g, d) if maximize else xp.add(d, g, d)
-
-
-def blocks(arrays: tuple[Any, ...], on_cpu: bool) -> Iterator[tuple[Any, ...]]:
-    """Cut large CPU arrays of one shape into pieces that stay in the cache while several operations pass over them.
-
-    Arrays of rank 0 become arrays of one element, because operations on them would return scalars.
-    """
-    size = arrays[0].size
-    if arrays[0].ndim == 0:
-        yield tuple([array.reshape(1) for array in arrays])
-        return
-    if size <= BLOCK or not on_cpu or not all(array.flags.c_contiguous for array in arrays):
-        yield arrays
-        return
-    flat = [array.reshape(-1) for array in arrays]
-    for start in range(0, size, BLOCK):
-        yield tuple([array[start : start + BLOCK] for array in flat])

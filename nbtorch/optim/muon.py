@@ -9,7 +9,7 @@ import numpy as np
 
 from ..device import array_module
 from ..tensor import Tensor
-from .elementwise import as_number, track_mean
+from .elementwise import as_number
 from .optimizer import Group, Optimizer, Params, check_lr, require_non_negative
 
 
@@ -96,7 +96,7 @@ class Muon(Optimizer):
                 state["momentum_buffer"] = param._wrap_like(xp.zeros_like(param._array))
             buffer = state["momentum_buffer"]
             b = buffer._array
-            track_mean(b, g, momentum)
+            b += (g - b) * (1 - momentum)
             update = g + (b - g) * momentum if group["nesterov"] else b
             orthogonal = orthogonalized(update, param.device, group["ns_coefficients"], group["ns_steps"], group["eps"])
             p = param._array

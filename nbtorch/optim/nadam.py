@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import (
-    ElementwiseOptimizer,
-    apply_rule,
-    count_step,
-    scalar_state,
-    set_scalar,
-    track_mean,
-    track_square,
-)
+from .elementwise import ElementwiseOptimizer, apply_rule, count_step, scalar_state
 from .optimizer import Group, Params, check_betas, check_lr, require_non_negative
 
 
@@ -85,27 +77,27 @@ class NAdam(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq")
-
     def _advance(self, group: Group, state: dict[str, Any]) -> tuple[float, float, float]:
         """Return the step and the factors of gradient and mean: (1 - μ_t) / (1 - M_t), μ_(t+1) / (1 - M_(t+1))."""
         step = count_step(state)
         if "mu_product" not in state:
             state["mu_product"] = scalar_state(1.0)
         now, after = [group["betas"][0] * (1.0 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1)]
-        set_scalar(state, "mu_product", state["mu_product"].item() * now)
-        product = state["mu_product"].item()
+        product = state["mu_product"]._array
+        product *= now
+        state["mu_product"]._bump_version()
+        product = product.item()
         return step, (1.0 - now) / (1.0 - product), after / (1.0 - product * after)
 
-    def _rule(self, xp: Any, group: Group, at: tuple[float, float, float], p: Any, d: Any, *buffers: Any) -> None:
-        mean, square = buffers
-        (beta1, beta2), lr = group["betas"], group["lr"]
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "nadam", ("exp_avg", "exp_avg_sq")
+
+    def _options(self, group: Group, at: tuple[float, float, float]) -> tuple[Any, ...]:
         step, of_gradient, of_mean = at
-        track_mean(mean, d, beta1)
-        track_square(square, d, beta2)
-        denominator = xp.sqrt(square / (1 - beta2**step)) + group["eps"]
-        p -= lr * (of_gradient * d + of_mean * mean) / denominator
+        beta1, beta2 = group["betas"]
+        root = (1 - beta2**step) ** 0.5  # the fraction is expanded by it, as Adam's
+        size = group["lr"] * root
+        return size * of_gradient, size * of_mean, group["eps"] * root, 1 - beta1, beta2, 1 - beta2
 
 
 def nadam(

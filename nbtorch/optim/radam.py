@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_betas, check_lr, require_non_negative
 
 
@@ -74,23 +74,19 @@ class RAdam(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq")
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "radam", ("exp_avg", "exp_avg_sq")
 
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        mean, square = buffers
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
         beta1, beta2 = group["betas"]
-        track_mean(mean, d, beta1)
-        track_square(square, d, beta2)
-        rate = group["lr"] / (1 - beta1**at)
-        correction = 1 - beta2**at
+        size, correction = group["lr"] / (1 - beta1**at), 1 - beta2**at
         limit = 2 / (1 - beta2) - 1
         length = limit - 2 * at * beta2**at / correction
-        if length > 5.0:
-            rectified = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
-            p -= rate * (rectified * correction) ** 0.5 * (mean / (xp.sqrt(square) + group["eps"]))
-        else:
-            p -= rate * mean
+        rectified = length > 5.0
+        if rectified:
+            share = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+            size = size * (share * correction) ** 0.5
+        return size, group["eps"], float(rectified), 1 - beta1, beta2, 1 - beta2
 
 
 def radam(

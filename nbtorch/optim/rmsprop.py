@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .elementwise import ElementwiseOptimizer, apply_rule, track_mean, track_square
+from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_lr, require_non_negative
 
 
@@ -77,28 +77,20 @@ class RMSprop(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return (
-            "square_avg",
-            *(("momentum_buffer",) if group["momentum"] > 0 else ()),
-            *(("grad_avg",) if group["centered"] else ()),
-        )
-
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        square, alpha = buffers[0], group["alpha"]
-        track_square(square, d, alpha)
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        formula, names = "rmsprop", ["square_avg"]
         if group["centered"]:
-            mean = buffers[-1]
-            track_mean(mean, d, alpha)
-            change = d / (xp.sqrt(square - mean * mean) + group["eps"])
-        else:
-            change = d / (xp.sqrt(square) + group["eps"])
+            formula += "_centered"
         if group["momentum"] > 0:
-            momentum_buffer = buffers[1]
-            momentum_buffer *= group["momentum"]
-            momentum_buffer += change
-            change = momentum_buffer
-        p -= group["lr"] * change
+            formula += "_momentum"
+            names.append("momentum_buffer")
+        if group["centered"]:
+            names.append("grad_avg")
+        return formula, tuple(names)
+
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
+        options = group["lr"], group["eps"], group["alpha"], 1 - group["alpha"]
+        return (*options, group["momentum"]) if group["momentum"] > 0 else options
 
 
 def rmsprop(

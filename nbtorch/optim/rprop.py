@@ -66,22 +66,14 @@ class Rprop(ElementwiseOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("prev", "step_size")
-
     def _initial(self, name: str, group: Group) -> float:
         return float(group["lr"]) if name == "step_size" else 0.0
 
-    def _rule(self, xp: Any, group: Group, at: float, p: Any, d: Any, *buffers: Any) -> None:
-        before, size = buffers
-        down, up = group["etas"]
-        agreement = d * before
-        turned = agreement < 0
-        changed = xp.where(agreement > 0, size * up, xp.where(turned, size * down, size))
-        size[...] = xp.clip(changed, *group["step_sizes"])
-        d = xp.where(turned, 0, d)
-        p -= xp.sign(d) * size
-        before[...] = d
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return "rprop", ("prev", "step_size")
+
+    def _options(self, group: Group, at: float) -> tuple[Any, ...]:
+        return *group["etas"], *group["step_sizes"]
 
 
 def rprop(

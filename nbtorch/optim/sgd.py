@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..device import CPU, kernels_for
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, apply_rule
 from .optimizer import Group, Params, check_fused
@@ -88,35 +87,19 @@ class SGD(ElementwiseOptimizer):
     def _check_variant(self, group: Group, param: Tensor) -> None:
         """Refuse nothing: PyTorch records SGD's steps in every implementation."""
 
-    def _buffers(self, group: Group) -> tuple[str, ...]:
-        return ("momentum_buffer",) if group["momentum"] != 0 else ()
-
     def _advance(self, group: Group, state: dict[str, Any]) -> bool:
         """Return whether the momentum buffer is still to be filled."""
         return state.get("momentum_buffer") is None
 
-    def _fused(self, group: Group, at: bool, decay: float, shrink: float, *arrays: Any) -> bool:
-        kernels, common = kernels_for(CPU, "optimizer"), (float(group["lr"]), float(decay), bool(group["maximize"]))
-        if len(arrays) == 2:
-            kernels.sgd_step(*arrays, *common)
-            return True
-        momentum = float(group["momentum"])
-        kept, taken = (1.0, 1.0) if at else (momentum, 1.0 - group["dampening"])
-        kernels.momentum_step(*arrays, *common, kept, float(taken), momentum if group["nesterov"] else 0.0)
-        return True
+    def _formula(self, group: Group) -> tuple[str, tuple[str, ...]]:
+        return ("momentum", ("momentum_buffer",)) if group["momentum"] != 0 else ("sgd", ())
 
-    def _rule(self, xp: Any, group: Group, at: bool, p: Any, d: Any, *buffers: Any) -> None:
-        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
-        if not buffers:
-            p -= lr * d
-            return
-        (buffer,) = buffers
-        if at:
-            buffer += d
-        else:
-            buffer *= momentum
-            buffer += d if dampening == 0 else (1 - dampening) * d
-        p -= lr * (d + momentum * buffer if group["nesterov"] else buffer)
+    def _options(self, group: Group, at: bool) -> tuple[Any, ...]:
+        lr, momentum = group["lr"], group["momentum"]
+        if momentum == 0:
+            return (lr,)
+        shares = (1.0, 1.0) if at else (momentum, 1 - group["dampening"])
+        return lr, *shares, momentum if group["nesterov"] else 0.0
 
 
 def sgd(

@@ -251,18 +251,91 @@ def rosenbrock(library, weight, state=None):
 
 
 @pytest.mark.parametrize(("name", "options"), ELEMENTWISE_CASES)
-def test_large_and_strided_parameters_in_blocks(name, options):
-    from nbtorch.optim import elementwise
+def test_strided_parameters(name, options):
+    strided, dense = (Run(nbtorch, name, shapes=[(7, 11), (4,)], **options) for _ in range(2))
+    strided.params[0].data = nbtorch.tensor(strided.values()[0].T.copy()).t()
+    assert_equal(strided.step(5), dense.step(5), rtol=1e-12)
 
-    ours = Run(nbtorch, name, shapes=[(7, 11)], **options)
-    strided = ours.params[0]
-    strided.data = nbtorch.tensor(strided.detach().numpy().T.copy()).t()
-    small = Run(nbtorch, name, shapes=[(7, 11)], **options)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elementwise, "BLOCK", 10)
-        blocked = Run(nbtorch, name, shapes=[(7, 11)], **options).step(5)
-    assert_equal(small.step(5), blocked, rtol=0)
-    assert_equal(ours.step(5), blocked, rtol=1e-12)
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_large_parameters_on_any_number_of_threads(name):
+    threads, ends = nbtorch.get_num_threads(), []
+    for count in (1, 2):
+        nbtorch.set_num_threads(count)
+        params = [nbtorch.linspace(-1, 2, size).requires_grad_() for size in (70001, 0, 5, 33)]
+        for param in params:
+            param.grad = param.detach() * 3
+        getattr(optim, name)(params).step()
+        ends.append([param.detach().numpy() for param in params])
+    nbtorch.set_num_threads(threads)
+    for one, two in zip(*ends, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("name", "options"), ELEMENTWISE_CASES)
+def test_complex_parameters_as_in_pytorch(name, options):
+    options, ends = {key: value for key, value in options.items() if key != "fused"}, []
+    for library in (nbtorch, torch):
+        params = [library.tensor(value, dtype=library.complex128, requires_grad=True) for value in ([1 + 2j, -1j], 0.5)]
+        optimizer = getattr(library.optim, name)(params, **{"lr": 0.05, **options})
+        for step in range(1, 6):
+            for param in params:
+                param.grad = param.detach() * (1 + 0.5j) ** step
+            optimizer.step()
+        state = [value for entry in optimizer.state_dict()["state"].values() for value in entry.values()]
+        ends.append([np.asarray(tensor.detach().numpy()) for tensor in (*params, *state)])
+    for mine, other in zip(*ends, strict=True):
+        assert mine.dtype == other.dtype
+        np.testing.assert_allclose(mine, other, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_half_precision_stays_near_pytorch(name, dtype):
+    ends = []
+    for library in (nbtorch, torch):
+        param = library.linspace(0.5, 2, 7).to(getattr(library, dtype)).requires_grad_()
+        optimizer = getattr(library.optim, name)([param], lr=0.05)
+        for _ in range(4):
+            param.grad = param.detach() * 2
+            optimizer.step()
+        kinds = [str(value.dtype) for value in optimizer.state_dict()["state"].get(0, {}).values()]
+        ends.append((param.detach().float().numpy(), kinds))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=0.02, atol=1e-3)
+    assert ends[0][1] == ends[1][1]
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_parameter_given_twice_takes_two_steps(name):
+    ends = []
+    for library in (nbtorch, torch):
+        param = library.linspace(1, 2, 70001, dtype=library.float64).requires_grad_()
+        optimizer = getattr(library.optim, name)([param, param], lr=0.05)
+        for _ in range(3):
+            param.grad = param.detach() * 2
+            optimizer.step()
+        ends.append(param.detach().numpy())
+    np.testing.assert_allclose(*ends, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_fused_steps_are_for_floating_point(name):
+    def program(library):
+        param = library.ones(2, dtype=library.complex64, requires_grad=True)
+        optimizer = getattr(library.optim, name)([param], fused=True)
+        param.grad = param.detach()
+        optimizer.step()
+
+    assert_same(program)
+
+
+def test_adagrad_has_its_state_before_the_first_step():
+    def program(library):
+        params = [library.ones(2, requires_grad=True), library.ones((), dtype=library.complex64, requires_grad=True)]
+        return library.optim.Adagrad(params, initial_accumulator_value=0.5).state_dict()["state"]
+
+    assert_same(program)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
