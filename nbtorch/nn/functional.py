@@ -29,6 +29,7 @@ from ..ops.norm import local_response_norm as local_response_norm
 from ..ops.norm import rms_norm as rms_norm
 from ..ops.operands import not_implemented, require_same_device, require_tensor, to_dtype
 from ..ops.shape import broadcast_tensors
+from ..ops.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from ..ops.statistics import pdist as pdist
 from ..random import numpy_generator, random_keys
 from ..tensor import Tensor, normalize_dim
@@ -520,17 +521,14 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         RuntimeError: fewer than 3 dimensions, a factor that is not positive, or channels that it does not divide.
     """
     require_tensor("pixel_shuffle", "input", input)
-    *lead, channels, height, width = _image_shape("pixel_shuffle", input, "upscale_factor", upscale_factor)
+    *_, channels, _, _ = _image_shape("pixel_shuffle", input, "upscale_factor", upscale_factor)
     r = upscale_factor
     if channels % (r * r):
         raise RuntimeError(
             f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor={r}"
             f", but input.size(-3)={channels} is not"
         )
-    split = input.reshape((*lead, channels // (r * r), r, r, height, width))
-    n = len(lead)
-    order = (*range(n + 1), n + 3, n + 1, n + 4, n + 2)
-    return split.permute(order).reshape((*lead, channels // (r * r), height * r, width * r))
+    return PixelShuffle(int(r))(input)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -540,17 +538,14 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         RuntimeError: fewer than 3 dimensions, a factor that is not positive, or extents that it does not divide.
     """
     require_tensor("pixel_unshuffle", "input", input)
-    *lead, channels, height, width = _image_shape("pixel_unshuffle", input, "downscale_factor", downscale_factor)
+    *_, height, width = _image_shape("pixel_unshuffle", input, "downscale_factor", downscale_factor)
     r = downscale_factor
     if height % r or width % r:
         raise RuntimeError(
             f"pixel_unshuffle expects height and width to be divisible by downscale_factor={r}, but got"
             f" {height} and {width}"
         )
-    split = input.reshape((*lead, channels, height // r, r, width // r, r))
-    n = len(lead)
-    order = (*range(n + 1), n + 2, n + 4, n + 1, n + 3)
-    return split.permute(order).reshape((*lead, channels * r * r, height // r, width // r))
+    return PixelUnshuffle(int(r))(input)
 
 
 def _image_shape(name: str, input: Tensor, argument: str, factor: Any) -> tuple[int, ...]:
@@ -582,8 +577,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         raise RuntimeError(
             f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups."
         )
-    split = input.reshape((input.shape[0], groups, channels // groups, *input.shape[2:]))
-    return split.transpose(1, 2).reshape(tuple(input.shape))
+    return ChannelShuffle(groups)(input)
 
 
 native_channel_shuffle = channel_shuffle
@@ -616,6 +610,12 @@ def _blocks(
     return blocks
 
 
+def _require_blocks_of(operation: str, input: Tensor) -> None:
+    """Refuse the types that PyTorch has no kernels for: integers."""
+    if not (input.dtype.is_floating_point or input.dtype.is_complex or input.dtype is dtypes.bool):
+        raise not_implemented(operation, input.dtype, "a floating-point or complex type, or bool")
+
+
 def unfold(input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
     """Return the sliding blocks of images as columns.
 
@@ -640,6 +640,7 @@ def unfold(input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Size
             "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input,"
             f" but got: {list(input.shape)}"
         )
+    _require_blocks_of("im2col", input)
     blocks = _blocks("unfold", (input.shape[-2], input.shape[-1]), kernel_size, dilation, padding, stride)
     if input.ndim == 3:
         return Unfold(blocks)(input.unsqueeze(0)).squeeze(0)
@@ -671,6 +672,7 @@ def fold(
             "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for"
             f" input, but got: {list(input.shape)}"
         )
+    _require_blocks_of("col2im", input)
     blocks = _blocks("fold", _pair("fold", "output_size", output_size, 1), kernel_size, dilation, padding, stride)
     rows, columns = input.shape[-2:]
     if rows % (blocks.kernel[0] * blocks.kernel[1]):

@@ -7,52 +7,46 @@ from typing import Any
 import numpy as np
 
 from ..autograd.graph import Node
-from ..device import array_module
+from ..device import allocate, contiguous, kernels_for
 from ..tensor import Tensor
 
 Pair = tuple[int, int]
 
 
 class Blocks:
-    """Where the blocks of a kernel lie in a padded image (H, W): the slices that one kernel element walks through."""
+    """Where the blocks of a kernel lie in a padded image (H, W)."""
 
     def __init__(self, size: Pair, kernel: Pair, dilation: Pair, padding: Pair, stride: Pair) -> None:
         self.size, self.kernel, self.dilation, self.padding, self.stride = size, kernel, dilation, padding, stride
-        self.padded = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
-        self.count = tuple(
-            (extent - d * (k - 1) - 1) // s + 1
-            for extent, k, d, s in zip(self.padded, kernel, dilation, stride, strict=True)
-        )
+        axes = zip(size, kernel, dilation, padding, stride, strict=True)
+        self.count = tuple([(extent + 2 * p - d * (k - 1) - 1) // s + 1 for extent, k, d, p, s in axes])
 
-    def slices(self, row: int, column: int) -> tuple[slice, slice]:
-        """Return the rows and columns of the padded image that meet a kernel element."""
-        starts = row * self.dilation[0], column * self.dilation[1]
-        ends = [a + (n - 1) * s + 1 for a, n, s in zip(starts, self.count, self.stride, strict=True)]
-        return slice(starts[0], ends[0], self.stride[0]), slice(starts[1], ends[1], self.stride[1])
+    def packed(self, planes: int) -> tuple[int, ...]:
+        """Return the shape of columns as kernels take them."""
+        return (planes, *self.kernel, *self.count)
 
-    def inner(self) -> tuple[slice, slice]:
-        """Return the part of the padded image that is the image."""
-        (top, left), (height, width) = self.padding, self.size
-        return slice(top, top + height), slice(left, left + width)
+    @property
+    def options(self) -> tuple[Pair, Pair, Pair]:
+        """What kernels need to know beside the shapes."""
+        return self.dilation, self.padding, self.stride
 
 
 class Unfold(Node):
     """(N, C, H, W) to (N, C · kH · kW, L): each of L blocks as a column."""
 
     name = "Im2ColBackward0"
+    fresh_gradients = True
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
 
     def forward(self, x: Any) -> Any:
-        xp, blocks = array_module(self.where), self.blocks
-        batch, channels = x.shape[:2]
-        padded = xp.zeros((batch, channels, *blocks.padded), x.dtype)
-        padded[(..., *blocks.inner())] = x
-        columns = xp.empty((batch, channels, *blocks.kernel, *blocks.count), x.dtype)
-        for row, column in np.ndindex(*blocks.kernel):
-            columns[:, :, row, column] = padded[(..., *blocks.slices(row, column))]
-        return columns.reshape(batch, channels * blocks.kernel[0] * blocks.kernel[1], blocks.count[0] * blocks.count[1])
+        blocks, (batch, channels, *size) = self.blocks, x.shape
+        rows, count = channels * blocks.kernel[0] * blocks.kernel[1], blocks.count[0] * blocks.count[1]
+        columns, planes = allocate((batch, rows, count), x.dtype, self.where), batch * channels
+        image = contiguous(x, self.where).reshape(planes, *size)
+        kernels_for(self.where, "fold").unfold(image, *blocks.options, columns.reshape(blocks.packed(planes)))
+        return columns
 
     def backward(self, grad: Tensor) -> Tensor:
         return Fold(self.blocks)(grad)
@@ -62,19 +56,21 @@ class Fold(Node):
     """(N, C · kH · kW, L) to (N, C, H, W): blocks summed where they overlap."""
 
     name = "Col2ImBackward0"
+    fresh_gradients = True
+    in_float32 = True
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
 
     def forward(self, columns: Any) -> Any:
-        xp, blocks = array_module(self.where), self.blocks
-        batch = columns.shape[0]
+        if columns.dtype == bool:
+            return self.forward(columns.astype(np.float32)) != 0
+        blocks, batch = self.blocks, len(columns)
         channels = columns.shape[1] // (blocks.kernel[0] * blocks.kernel[1])
-        columns = columns.reshape(batch, channels, *blocks.kernel, *blocks.count)
-        padded = xp.zeros((batch, channels, *blocks.padded), columns.dtype)
-        for row, column in np.ndindex(*blocks.kernel):
-            padded[(..., *blocks.slices(row, column))] += columns[:, :, row, column]
-        return xp.ascontiguousarray(padded[(..., *blocks.inner())])
+        image, planes = allocate((batch, channels, *blocks.size), columns.dtype, self.where), batch * channels
+        packed = contiguous(columns, self.where).reshape(blocks.packed(planes))
+        kernels_for(self.where, "fold").fold(packed, *blocks.options, image.reshape(planes, *blocks.size))
+        return image
 
     def backward(self, grad: Tensor) -> Tensor:
         return Unfold(self.blocks)(grad)
