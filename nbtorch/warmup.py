@@ -240,29 +240,30 @@ def _channel_norm(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 def _losses(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
     """Yield what classifiers and regressions train with."""
     kernels, pairs = kernels_for(where, "cross_entropy"), kernels_for(where, "loss")
-    weight = functools.partial(_zeros, (0,), dtype, where)
-    for inner in (1, size):
-        shape = (min(size, 16), size, inner)
+    weight, rows = functools.partial(_zeros, (0,), dtype, where), min(size, 16)
+    for inner in ((), (size,)):
 
-        def scores(shape: tuple[int, ...] = shape) -> Any:
-            return _zeros(shape, dtype, where)
+        def scores(inner: tuple[int, ...] = inner) -> Any:
+            return _zeros((rows, size, *inner), dtype, where)
 
-        def each(shape: tuple[int, ...] = shape, kind: dtypes.dtype = dtype) -> Any:
-            return _zeros((shape[0], shape[2]), kind, where)
-
-        labels = functools.partial(each, shape, dtypes.int64)
-
-        def forward(scores: Any = scores, each: Any = each, labels: Any = labels) -> Any:
-            return scores(), labels(), weight(), 0.0, -100, each(), each(), each()
-
-        def backward(scores: Any = scores, each: Any = each, labels: Any = labels) -> Any:
-            one = _zeros((1,), dtype, where)
-            return scores(), labels(), weight(), 0.0, -100, each(), each(), one, 1.0, scores()
+        def forward(scores: Any = scores, inner: tuple[int, ...] = inner) -> Any:
+            labels, total = _zeros((rows, *inner), dtypes.int64, where), _zeros((), dtype, where)
+            return scores(), labels, weight(), 0.0, -100, "mean", total
 
         yield kernels.label_forward, forward
+        if where.type == "cpu":  # one kernel for loss and gradient
+            continue
+
+        def backward(scores: Any = scores, forward: Any = forward) -> Any:
+            given = forward()
+            kept = kernels.label_forward(*given)[2]
+            return *given[:5], kept, "mean", _zeros((1,), dtype, where), scores()
+
         yield kernels.label_backward, backward
     matrix = functools.partial(_zeros, (size, size), dtype, where)
     yield pairs.pair_total, lambda: ("mse", 0.0, matrix(), matrix(), 1.0)
+    if where.type == "cpu":
+        yield pairs.pair_total_and_slope, lambda: ("mse", 0.0, matrix(), matrix(), 1.0, matrix())
     yield pairs.pair_backward, lambda: ("mse", 0.0, _zeros((1,), dtype, where), 1.0, matrix(), matrix(), matrix())
 
 

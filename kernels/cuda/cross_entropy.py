@@ -18,19 +18,19 @@ BLOCKS = 2
 
 
 def label_forward(
-    x: Any, labels: Any, weight: Any, smoothing: float, ignored: int, tops: Any, totals: Any, losses: Any
-) -> Any:
-    """Write the losses against class indices, with a share of `smoothing` against all classes alike.
+    x: Any, labels: Any, weight: Any, smoothing: float, ignored: int, reduction: str, output: Any
+) -> tuple[float, int, Any]:
+    """Write the losses against class indices, with a share of `smoothing` against all classes alike, or their total.
 
-    Returns the sum of the losses, of the weights that count, and the number of labels out of range.
+    Returns the sum of the weights that count, the number of labels out of range, and what `label_backward` wants.
     """
-    outer, classes, inner = x.shape
-    counted = target.empty(x, outer * inner)
-    if x.size:
-        kernel = label(np.dtype(x.dtype))
-        sizes = outer * inner, classes, inner, weight.size, smoothing, ignored
-        kernel(target.blocks_for_rows(outer * inner), x, labels, weight, tops, totals, losses, counted, *sizes)
-    return _sums(losses, counted, labels, classes, ignored)
+    rows, classes, inner = _extents(x)
+    losses, counted, tops, totals = _per_row(x, reduction, output, 4)
+    kernel, sizes = label(np.dtype(x.dtype)), (rows, classes, inner, weight.size, smoothing, ignored)
+    kernel(target.blocks_for_rows(rows), x, labels, weight, tops, totals, losses, counted, *sizes)
+    divisor, wrong = _counted(counted, labels, classes, ignored)
+    _reduce(losses, reduction, divisor, output)
+    return divisor, wrong, (tops, totals, divisor)
 
 
 def label_backward(
@@ -39,30 +39,30 @@ def label_backward(
     weight: Any,
     smoothing: float,
     ignored: int,
-    tops: Any,
-    totals: Any,
+    kept: tuple[Any, Any, float],
+    reduction: str,
     grad: Any,
-    scale: float,
     grad_x: Any,
 ) -> None:
-    """Write the gradient of `label_forward` by the scores, times `grad` (of one or one per loss) and `scale`."""
-    outer, classes, inner = x.shape
-    if x.size:
-        whole = float(weight.sum(dtype=np.float64)) if weight.size else float(classes)
-        each = int(grad.size == labels.size)
-        sizes = outer * inner, classes, inner, weight.size, each, whole, smoothing, scale, ignored
-        kernel = label_gradient(np.dtype(x.dtype))
-        kernel(target.blocks_for_rows(outer * inner), x, labels, weight, tops, totals, grad, grad_x, *sizes)
+    """Write the gradient of `label_forward` by the scores, times `grad`: of one element, or one for each loss."""
+    rows, classes, inner = _extents(x)
+    whole, each = float(weight.sum(dtype=np.float64)) if weight.size else float(classes), int(grad.size == rows)
+    tops, totals, divisor = kept
+    sizes = rows, classes, inner, weight.size, each, whole, smoothing, _scale(reduction, divisor), ignored
+    kernel = label_gradient(np.dtype(x.dtype))
+    kernel(target.blocks_for_rows(rows), x, labels, weight, tops, totals, grad, grad_x, *sizes)
 
 
-def distribution_forward(x: Any, goal: Any, weight: Any, smoothing: float, tops: Any, totals: Any, losses: Any) -> Any:
-    """Write the losses against probabilities of classes. Returns their sum, first of three numbers."""
-    outer, classes, inner = x.shape
-    if x.size:
-        sizes = outer * inner, classes, inner, weight.size, smoothing
-        blocks = target.blocks_for_rows(outer * inner)
-        distribution(np.dtype(x.dtype))(blocks, x, goal, weight, tops, totals, losses, *sizes)
-    return losses.sum(dtype=np.float64).reshape(1)
+def distribution_forward(
+    x: Any, goal: Any, weight: Any, smoothing: float, reduction: str, output: Any
+) -> tuple[Any, Any]:
+    """Write the losses against probabilities of classes, or their total; returns what `distribution_backward` wants."""
+    rows, classes, inner = _extents(x)
+    losses, tops, totals = _per_row(x, reduction, output, 3)
+    kernel, sizes = distribution(np.dtype(x.dtype)), (rows, classes, inner, weight.size, smoothing)
+    kernel(target.blocks_for_rows(rows), x, goal, weight, tops, totals, losses, *sizes)
+    _reduce(losses, reduction, rows, output)
+    return tops, totals
 
 
 def distribution_backward(
@@ -70,44 +70,65 @@ def distribution_backward(
     goal: Any,
     weight: Any,
     smoothing: float,
-    tops: Any,
-    totals: Any,
+    kept: tuple[Any, Any],
+    reduction: str,
     grad: Any,
-    scale: float,
     grad_x: Any,
 ) -> None:
-    """Write the gradient of `distribution_forward` by the scores, times `grad` and `scale`."""
-    outer, classes, inner = x.shape
-    if x.size:
-        sizes = outer * inner, classes, inner, weight.size, int(grad.size == tops.size), smoothing, scale
-        kernel = distribution_gradient(np.dtype(x.dtype))
-        kernel(target.blocks_for_rows(outer * inner), x, goal, weight, tops, totals, grad, grad_x, *sizes)
+    """Write the gradient of `distribution_forward` by the scores, times `grad`."""
+    rows, classes, inner = _extents(x)
+    sizes = rows, classes, inner, weight.size, int(grad.size == rows), smoothing, _scale(reduction, rows)
+    kernel = distribution_gradient(np.dtype(x.dtype))
+    kernel(target.blocks_for_rows(rows), x, goal, weight, *kept, grad, grad_x, *sizes)
 
 
-def nll_forward(x: Any, labels: Any, weight: Any, ignored: int, losses: Any) -> Any:
-    """Write -weight·x at the labels, for log-probabilities x; returns what `label_forward` does."""
-    _, classes, inner = x.shape
-    counted = target.empty(x, labels.size)
-    if labels.size:
-        blocks = target.blocks_for(labels.size, THREADS)
-        sizes = labels.size, classes, inner, weight.size, ignored
-        pick(np.dtype(x.dtype))(blocks, x, labels, weight, losses, counted, *sizes)
-    return _sums(losses, counted, labels, classes, ignored)
+def nll_forward(x: Any, labels: Any, weight: Any, ignored: int, reduction: str, output: Any) -> tuple[float, int]:
+    """Write -weight·x at the labels, for log-probabilities x, or their total; returns what `label_forward` does."""
+    _, classes, inner = _extents(x)
+    losses, counted = _per_row(x, reduction, output, 2)
+    kernel, sizes = pick(np.dtype(x.dtype)), (labels.size, classes, inner, weight.size, ignored)
+    kernel(target.blocks_for(labels.size, THREADS), x, labels, weight, losses, counted, *sizes)
+    divisor, wrong = _counted(counted, labels, classes, ignored)
+    _reduce(losses, reduction, divisor, output)
+    return divisor, wrong
 
 
 def nll_backward(labels: Any, weight: Any, ignored: int, grad: Any, scale: float, grad_x: Any) -> None:
     """Write the gradient of `nll_forward`, times `grad` (of one element or one per loss) and `scale`."""
-    _, classes, inner = grad_x.shape
+    _, classes, inner = _extents(grad_x)
     grad_x[...] = 0
-    if labels.size:
-        blocks = target.blocks_for(labels.size, THREADS)
-        sizes = labels.size, classes, inner, weight.size, int(grad.size == labels.size), scale, ignored
-        place(np.dtype(grad_x.dtype))(blocks, labels, weight, grad, grad_x, *sizes)
+    kernel = place(np.dtype(grad_x.dtype))
+    sizes = labels.size, classes, inner, weight.size, int(grad.size == labels.size), scale, ignored
+    kernel(target.blocks_for(labels.size, THREADS), labels, weight, grad, grad_x, *sizes)
 
 
-def _sums(losses: Any, counted: Any, labels: Any, classes: int, ignored: int) -> tuple[Any, Any, Any]:
+def _extents(x: Any) -> tuple[int, int, int]:
+    """Return how many distributions there are, of how many classes, and how many of them lie side by side."""
+    classes, inner = x.shape[1], x.shape[2] if x.ndim == 3 else 1
+    return x.shape[0] * inner, classes, inner
+
+
+def _per_row(x: Any, reduction: str, output: Any, count: int) -> list[Any]:
+    """Return so many arrays of one number for each distribution; the first is `output` where that wants each loss."""
+    rows, _, _ = _extents(x)
+    arrays = [target.empty(x, rows) for _ in range(count)]
+    return [output.reshape(-1), *arrays[1:]] if reduction == "none" else arrays
+
+
+def _counted(counted: Any, labels: Any, classes: int, ignored: int) -> tuple[float, int]:
     wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
-    return losses.sum(dtype=np.float64), counted.sum(dtype=np.float64), wrong.sum()
+    return float(counted.sum(dtype=np.float64)), int(wrong.sum())
+
+
+def _reduce(losses: Any, reduction: str, divisor: float, output: Any) -> None:
+    if reduction != "none":
+        output[...] = losses.sum(dtype=np.float64) / (np.float64(divisor) if reduction == "mean" else 1)
+
+
+def _scale(reduction: str, divisor: float) -> float:
+    if reduction != "mean":
+        return 1.0
+    return 1 / divisor if divisor else math.inf
 
 
 @device

@@ -940,46 +940,76 @@ def nll_loss(
         IndexError: a target is outside [0, C).
         RuntimeError, ValueError: shapes, types or sizes do not fit.
     """
-    reduction = _reduction("nll_loss", reduction, size_average, reduce)
-    require_tensor("nll_loss", "input", input)
-    require_tensor("nll_loss", "target", target)
-    if input.ndim == 0:
-        raise RuntimeError("nll_loss: input tensor should be 1D or more, got a 0-d tensor")
-    batched = input.ndim > 1
-    x, labels = (input, target) if batched else (input.unsqueeze(0), target.reshape(-1) if target.ndim == 0 else target)
-    _check_classes("nll_loss", x, labels, weight)
-    factors = None if weight is None else weight._array
-    return loss.NllLoss(labels._array, ignore_index, factors, reduction, input.ndim == 1)(x)
+    if size_average is not None or reduce is not None or reduction not in _REDUCTIONS:
+        reduction = _reduction("nll_loss", reduction, size_average, reduce)
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+        require_tensor("nll_loss", "input", input)
+        require_tensor("nll_loss", "target", target)
+    if not _are_plain_classes(input, target, weight):
+        _check_classes("nll_loss", input, target, weight)
+        if input._array.dtype.kind not in dtypes.FLOATING:
+            raise not_implemented("nll_loss_out_frame", input.dtype, "a floating-point type")
+    alone = input._array.ndim == 1
+    labels, factors = _labels(target, alone), None if weight is None else weight._array.reshape(-1)
+    return loss.NllLoss(labels, ignore_index, factors, reduction, alone)(input.unsqueeze(0) if alone else input)
 
 
-def _check_classes(name: str, x: Tensor, labels: Tensor, weight: Tensor | None) -> None:
+def _are_plain_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+    """Whether scores (N, C) and class indices (N,) are of the commonest types and need no further checks."""
+    x, labels = input._array, target._array
+    return (
+        weight is None
+        and x.ndim == 2
+        and labels.shape == x.shape[:1]
+        and labels.dtype is _INT64
+        and x.dtype.char in "fd"
+        and input._device is target._device
+    )
+
+
+_INT64 = dtypes.int64.numpy
+
+
+def _labels(target: Tensor, alone: bool) -> Any:
+    """Return class indices as an array of int64; of one alone as (1,)."""
+    array = target._array
+    if array.dtype is not _INT64:
+        array = array.astype(_INT64)
+    return array.reshape(1) if alone else array
+
+
+def _check_classes(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Refuse targets and weights of other types, devices or shapes; whether indices are in range the kernel sees."""
-    require_same_device(name, x, labels)
-    if labels.dtype is not dtypes.int64:
-        raise RuntimeError(f"{name}: expected target to be of type torch.int64 (class indices), got {labels.dtype}")
-    expected = (x.shape[0], *x.shape[2:])
-    if tuple(labels.shape) != expected:
-        if len(labels.shape) and labels.shape[0] != x.shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({labels.shape[0]})."
-            )
+    require_same_device(name, x, target)
+    shape, given = x._array.shape, target._array.shape
+    if not shape:
+        raise ValueError("Expected 1 or more dimensions (got 0)")
+    alone, spatial = len(shape) == 1, len(shape) > 2
+    if not alone and given[:1] != shape[:1] and (given or shape[0]):
+        batch = given[0] if given else 1
+        raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({batch}).")
+    if target.dtype not in ((dtypes.int64,) if spatial else (dtypes.int64, dtypes.uint8)):
+        raise RuntimeError(f"{name}: expected target to be of type torch.int64 (class indices), got {target.dtype}")
+    if not given and not alone:
+        raise IndexError(f"{name}: Dimension specified as 0 but tensor has no dimensions: target for an empty batch")
+    _require_constant(name, "weight", weight)
+    if not spatial and len(given) > 1:
         raise RuntimeError(
-            f"{name}: expected target of shape {expected} for input of shape {tuple(x.shape)},"
-            f" got {tuple(labels.shape)}"
+            f"{name}: 0D or 1D target tensor expected, multi-target not supported, got {given} for input of {shape}"
         )
-    classes = x.shape[1]
+    if alone and given not in ((), (1,)):
+        raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {given[0]}")
+    if spatial and given[1:] != shape[2:]:
+        expected = (shape[0], *shape[2:])
+        raise RuntimeError(f"{name}: expected target of shape {expected} for input of shape {shape}, got {given}")
+    classes = shape[0 if alone else 1]
     if weight is not None:
-        if weight.requires_grad and is_grad_enabled():
-            raise RuntimeError(
-                f"{name} is not differentiable with respect to argument 'weight'."
-                " This input cannot have requires_grad True."
-            )
-        if tuple(weight.shape) != (classes,):
+        if weight._array.size != classes or (weight._array.ndim != 1 and not spatial):
             raise RuntimeError(
                 f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor"
-                f" of shape: {list(weight.shape)}"
+                f" of shape: {list(weight._array.shape)}"
             )
-        if weight.dtype is not x.dtype:
+        if weight.dtype is not x.dtype and x.is_floating_point():
             raise RuntimeError(f"expected scalar type {x.dtype.name} but found {weight.dtype.name}")
 
 
@@ -1009,49 +1039,73 @@ def cross_entropy(
         IndexError: a class index is outside [0, C).
         RuntimeError, ValueError: shapes, types or sizes do not fit.
     """
-    reduction = _reduction("cross_entropy", reduction, size_average, reduce)
-    require_tensor("cross_entropy", "input", input)
-    require_tensor("cross_entropy", "target", target)
+    if size_average is not None or reduce is not None or reduction not in _REDUCTIONS:
+        reduction = _reduction("cross_entropy", reduction, size_average, reduce)
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+        require_tensor("cross_entropy", "input", input)
+        require_tensor("cross_entropy", "target", target)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    alone = input._array.ndim == 1
+    if not _are_plain_classes(input, target, weight):
+        if target._array.shape == input._array.shape:
+            return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, ignore_index)
+        _require_scores(input)
+        _check_classes("cross_entropy", input, target, weight)
+        if label_smoothing > 0:
+            _check_smoothing(input, target, weight)
+    labels, factors = _labels(target, alone), None if weight is None else weight._array.reshape(-1)
+    node = loss.CrossEntropy(labels, ignore_index, factors, reduction, label_smoothing, alone)
+    return node(input.unsqueeze(0) if alone else input)
+
+
+def _check_smoothing(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    """Refuse what PyTorch takes without smoothing only."""
+    if input._array.ndim == 1 and target._array.ndim:
+        raise RuntimeError(f"cross_entropy: label_smoothing with scores {tuple(input.shape)} expects a target of ()")
+    if weight is not None and (weight._array.ndim != 1 or target.dtype is dtypes.uint8):
+        raise RuntimeError(
+            f"cross_entropy: label_smoothing with weights expects weights (C,) and a target of torch.int64, got weights"
+            f" of {tuple(weight.shape)} and {target.dtype}"
+        )
+
+
+def _require_scores(input: Tensor) -> None:
+    """Refuse scores that have no softmax."""
+    if input._array.ndim == 0:
+        raise IndexError("cross_entropy: Dimension out of range (expected to be in range of [-1, 0], but got 1)")
     if not input.is_floating_point():
-        raise RuntimeError(f"cross_entropy: expected input to be floating point scores, got {input.dtype}")
-    alone = input.ndim == 1
-    x = input.unsqueeze(0) if alone else input
-    factors = None if weight is None else weight._array
-    if target.is_floating_point():
-        if target.shape != input.shape:
-            raise RuntimeError(
-                f"cross_entropy: expected target to hold class indices (torch.int64) or probabilities of shape"
-                f" {tuple(input.shape)}, got {target.dtype} of shape {tuple(target.shape)}"
-            )
-        if ignore_index >= 0:
-            raise RuntimeError(
-                f"cross_entropy: ignore_index is not supported for floating point target, got {ignore_index}"
-            )
-        goal = to_dtype(target.unsqueeze(0) if alone else target, input.dtype)
-        return _soft_cross_entropy(x, goal, weight, reduction, label_smoothing, alone)
-    labels = target.reshape(-1) if alone and target.ndim == 0 else target
-    _check_classes("nll_loss", x, labels, weight)
-    return loss.CrossEntropy(labels._array, ignore_index, factors, reduction, label_smoothing, alone)(x)
+        raise not_implemented("log_softmax", input.dtype, "a floating-point type")
 
 
 def _soft_cross_entropy(
-    x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, alone: bool
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, ignore_index: int
 ) -> Tensor:
-    """Return the cross entropy with probabilities of classes, both (N, C, *); weights may want gradients here."""
-    classes = x.shape[1]
-    require_same_device("cross_entropy", *[tensor for tensor in (x, target, weight) if tensor is not None])
-    if weight is not None and tuple(weight.shape) != (classes,):
+    """Return the cross entropy with probabilities of classes, both (N, C, *) or (C,); weights may want gradients."""
+    if not target.is_floating_point():
+        raise RuntimeError(f"Expected floating point type for target with class probabilities, got {target.dtype}")
+    if ignore_index >= 0:
+        raise RuntimeError(
+            f"cross_entropy: ignore_index is not supported for floating point target, got {ignore_index}"
+        )
+    if input._array.ndim == 0:
+        _require_scores(input)
+    alone = input._array.ndim == 1
+    x, goal = (input.unsqueeze(0), target.unsqueeze(0)) if alone else (input, target)
+    classes = x._array.shape[1]
+    require_same_device("cross_entropy", *[tensor for tensor in (x, goal, weight) if tensor is not None])
+    if weight is not None and weight._array.shape != (classes,):
         raise RuntimeError(
             f"cross_entropy: weight tensor should be defined either for all {classes} classes or no classes but got"
             f" weight tensor of shape: {list(weight.shape)}"
         )
-    if weight is None or (weight.dtype is x.dtype and not weight.requires_grad):
+    _require_scores(input)
+    like = goal.dtype is x.dtype
+    if like and (weight is None or (weight.dtype is x.dtype and not weight.requires_grad)):
         factors = None if weight is None else weight._array
-        return loss.SoftCrossEntropy(factors, reduction, smoothing, alone)(x, target)
-    goal = target * (1 - smoothing) + smoothing / classes
-    losses = -(loss.LogSoftmax(1)(x) * goal * loss.per_class(weight, x)).sum(1)
+        return loss.SoftCrossEntropy(factors, reduction, smoothing, alone)(x, goal)
+    losses = loss.LogSoftmax(1)(x) * (goal * (1 - smoothing) + smoothing / classes)
+    losses = -(losses if weight is None else losses * loss.per_class(weight, x)).sum(1)
     if reduction == "mean":
         return losses.sum() / losses.numel()
     return reduce_losses(losses.reshape(()) if alone else losses, reduction)

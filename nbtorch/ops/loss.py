@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.grad_mode import state
+from ..autograd.grad_mode import observers, state
 from ..autograd.graph import Node
 from ..device import CPU, allocate, array_module, contiguous, kernels_for
 from ..device import device as Device
@@ -94,7 +94,74 @@ class LogSoftmaxGrad(Node):
         return grad - inner, to_output
 
 
-class ClassLoss(Node):
+class Loss(Node):
+    """A loss of its first input against something; each, summed or averaged.
+
+    Where the input wants a gradient, the pass that finds a sum or mean writes it too, for the gradient of 1 that
+    backward commonly begins with.
+
+    Args:
+        reduction: `"none"`, `"mean"`, `"sum"`, or what else a subclass knows.
+    """
+
+    in_float32 = True
+    fresh_gradients = True
+    prepares = False
+    scale = 1.0  # what the sum is multiplied by
+
+    def __init__(self, reduction: str) -> None:
+        self.reduction = reduction
+        self.slopes: list[Any] = []  # the gradient that was prepared; given away once, also by copies of the node
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Compute the loss, and its gradient if that is going to be wanted; CPU tensors take a short way."""
+        x = inputs[0]
+        if x._device is not CPU or x._array.dtype.char not in "fd":
+            self.prepares = self.reduction != "none" and x._device is CPU and state.enabled and x._tracked()
+            return super().__call__(*inputs)
+        recorded = False
+        if state.enabled:
+            for each in inputs:
+                if each._requires_grad or (each._base is not None and each._tracked()):
+                    recorded = True
+            self.prepares = recorded and x._requires_grad and self.reduction != "none"
+        result = _new(Tensor)
+        result._array = self.compute(*[each._array for each in inputs])
+        if recorded:
+            self.record(inputs, (result,))
+        elif observers.count and state.inference:
+            result._mark_inference()
+        return result
+
+    def forward(self, *arrays: Any) -> Any:
+        return self.compute(*arrays)
+
+    def compute(self, *arrays: Any) -> Any:
+        """Do what `forward` does, for arrays of float32 or float64."""
+        raise TypeError(f"{self.name} has no formula")
+
+    def _room(self, x: Any) -> Any:
+        """Return where the forward pass is to write the gradient, an array like x, or None."""
+        if not self.prepares:
+            return None
+        room = allocate(x.shape, x.dtype, CPU)
+        self.slopes.append(room)
+        return room
+
+    def _slope(self, x: Any, grad: Any, fill: Callable[[Any, Any], None]) -> Any:
+        """Return the gradient of the input x: what was prepared, or what `fill(grad, array)` writes."""
+        if self.slopes:
+            result = self.slopes.pop()
+            if float(grad) == 1:
+                return result
+        else:
+            result = allocate(x.shape, x.dtype, self.where)
+        if result.size:
+            fill(contiguous(grad, self.where), result)
+        return result
+
+
+class ClassLoss(Loss):
     """A loss of scores (N, C, *) against classes; each, summed, or averaged over the weights that count.
 
     Args:
@@ -104,19 +171,26 @@ class ClassLoss(Node):
     """
 
     keeps_state = True
-    in_float32 = True
-    fresh_gradients = True
+    kept: Any = None  # what the kernels keep for backward
 
     def __init__(self, weight: Any, reduction: str, alone: bool) -> None:
-        self.weight, self.reduction, self.alone = weight, reduction, alone
-        self.scale = 1.0
+        self.weight, self.reduction, self.alone, self.slopes = weight, reduction, alone, []
 
     def _columns(self, x: Any) -> Any:
-        """Return scores as (N, C, the product of the other extents)."""
+        """Return scores as (N, C), or (N, C, the product of the other extents)."""
         shape = x.shape
+        if not x.flags.c_contiguous:
+            x = contiguous(x, self.where)
         if len(shape) == 2:
-            return contiguous(x, self.where).reshape(shape[0], shape[1], 1)
-        return contiguous(x, self.where).reshape(shape[0], shape[1], math.prod(shape[2:]))
+            return x
+        inner = math.prod(shape[2:])
+        return x.reshape(shape[0], shape[1], inner) if inner != 1 else x.reshape(shape[:2])
+
+    def _labels(self, target: Any, x: Any) -> Any:
+        """Return class indices of such scores as (N,), or (N, the product of the other extents)."""
+        target = contiguous(target, self.where)
+        shape = x.shape[:1] + x.shape[2:]
+        return target if target.shape == shape else target.reshape(shape)
 
     def _weights(self, dtype: Any) -> Any:
         """Return the classes' factors in the type of the scores; an empty array where there are none."""
@@ -124,14 +198,21 @@ class ClassLoss(Node):
             return _NO_WEIGHTS[dtype] if self.where is CPU else array_module(self.where).empty(0, dtype)
         return contiguous(self.weight.astype(dtype, copy=False), self.where)
 
-    def _reduced(self, losses: Any, total: Any, divisor: Any) -> Any:
-        """Return the losses, or their sum, or what `divisor` makes of it; note by what gradients are divided."""
-        if self.reduction == "none":
-            return losses.reshape(()) if self.alone else losses
+    def _output(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return an array for the losses, of this shape, or for their total."""
+        if self.reduction != "none" or self.alone:
+            shape = ()
+        return _empty(shape, dtype) if self.where is CPU else allocate(shape, dtype, self.where)
+
+    def _of_nothing(self, output: Any, divisor: float) -> Any:
+        """Return the losses of no scores, or their total."""
+        output[...] = math.nan if self.reduction == "mean" and not divisor else 0
+        return output
+
+    def _divide(self, divisor: float) -> None:
+        """Note by what the total of the losses was divided."""
         if self.reduction == "mean":
-            total = total / divisor
-            self.scale = float(1 / divisor)
-        return array_module(self.where).asarray(total, losses.dtype)
+            self.scale = 1 / divisor if divisor else math.inf
 
     def _per_loss(self, grad: Tensor) -> Tensor:
         """Return the gradients of the single losses, of the extents of the scores with one class."""
@@ -139,6 +220,7 @@ class ClassLoss(Node):
         return grad.unsqueeze(0 if self.alone else 1) if self.reduction == "none" else grad
 
 
+_empty, _new = np.empty, Tensor.__new__
 _NO_WEIGHTS = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 
 
@@ -155,23 +237,39 @@ class NllLoss(ClassLoss):
     """
 
     def __init__(self, target: Any, ignore_index: int, weight: Any, reduction: str, alone: bool = False) -> None:
-        super().__init__(weight, reduction, alone)
         self.target, self.ignore_index = target, ignore_index
-        self.name = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
+        self.weight, self.reduction, self.alone = weight, reduction, alone
+        self._name = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
 
-    def forward(self, log_probabilities: Any) -> Any:
+    def compute(self, log_probabilities: Any) -> Any:
         x = self._columns(log_probabilities)
         self.shape, self.dtype = log_probabilities.shape, x.dtype
-        self.labels = contiguous(self.target, self.where).reshape(x.shape[0], x.shape[2])
-        losses = allocate(self.labels.shape, x.dtype, self.where)
-        kernels = kernels_for(self.where, "cross_entropy")
-        sums = kernels.nll_forward(x, self.labels, self._weights(x.dtype), self.ignore_index, losses)
-        if sums[2]:
-            refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
-        return self._reduced(losses.reshape(self.target.shape), sums[0], sums[1])
+        self.labels = self._labels(self.target, x)
+        output = self._output(self.target.shape, x.dtype)
+        if self.labels.size:
+            kernels = kernels_for(self.where, "cross_entropy")
+            numbers = self._weights(x.dtype), self.ignore_index, self.reduction
+            divisor, wrong = kernels.nll_forward(x, self.labels, *numbers, output)
+            if wrong:
+                refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
+            self._divide(divisor)
+            return output
+        self._divide(0)
+        return self._of_nothing(output, 0)
 
     def backward(self, grad: Tensor) -> Tensor:
-        return NllLossGrad(self)(grad)
+        if state.enabled:
+            return NllLossGrad(self)(grad)
+        return grad._wrap_like(self.gradient(grad._array))
+
+    def gradient(self, grad: Any) -> Any:
+        """Return the gradient of the log-probabilities, given that of the losses or of their total."""
+        result = allocate(self.shape, self.dtype, self.where)
+        if result.size:
+            numbers = self._weights(self.dtype), self.ignore_index, contiguous(grad, self.where), self.scale
+            kernels = kernels_for(self.where, "cross_entropy")
+            kernels.nll_backward(self.labels, *numbers, self._columns(result))
+        return result
 
 
 class NllLossGrad(Node):
@@ -183,15 +281,10 @@ class NllLossGrad(Node):
 
     def __init__(self, loss: NllLoss) -> None:
         self.loss = loss
-        self.name = loss.name.replace("0", "Backward0")
+        self.name = loss._name.replace("0", "Backward0")
 
     def forward(self, grad: Any) -> Any:
-        loss = self.loss
-        result = allocate(loss.shape, loss.dtype, self.where)
-        shape = (*loss.shape[:2], loss.labels.shape[1])
-        arrays = loss._weights(loss.dtype), loss.ignore_index, contiguous(grad, self.where), loss.scale
-        kernels_for(self.where, "cross_entropy").nll_backward(loss.labels, *arrays, result.reshape(shape))
-        return result
+        return self.loss.gradient(grad)
 
     def backward(self, grad: Tensor) -> Tensor:
         loss = self.loss
@@ -224,23 +317,24 @@ class CrossEntropy(ClassLoss):
         super().__init__(weight, reduction, alone)
         self.target, self.ignore_index, self.smoothing = target, ignore_index, float(smoothing)
         plain = "NllLossBackward0" if target.ndim == 1 else "NllLoss2DBackward0"
-        self.name = "AddBackward0" if smoothing else plain
+        self._name = "AddBackward0" if smoothing else plain
 
-    def forward(self, scores: Any) -> Any:
+    def compute(self, scores: Any) -> Any:
         x = self._columns(scores)
-        shape = (x.shape[0], x.shape[2])
-        self.labels = contiguous(self.target, self.where).reshape(shape)
-        self.tops, self.totals, losses = (allocate(shape, x.dtype, self.where) for _ in range(3))
+        self.labels = self._labels(self.target, x)
+        output, room = self._output(self.target.shape, x.dtype), self._room(x)
         if x.size:
             kernels = kernels_for(self.where, "cross_entropy")
-            numbers = self._weights(x.dtype), self.smoothing, self.ignore_index
-            sums = kernels.label_forward(x, self.labels, *numbers, self.tops, self.totals, losses)
+            options = self._weights(x.dtype), self.smoothing, self.ignore_index, self.reduction
+            given = (output,) if room is None else (output, room)
+            divisor, wrong, self.kept = kernels.label_forward(x, self.labels, *options, *given)
         else:
-            losses[...] = 0
-            sums = (0.0, np.float64(0), float((self.labels != self.ignore_index).sum()))
-        if sums[2]:
+            divisor, wrong = 0.0, (self.labels != self.ignore_index).any()
+            self._of_nothing(output, divisor)
+        if wrong:
             refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
-        return self._reduced(losses.reshape(self.target.shape), sums[0], sums[1])
+        self._divide(divisor)
+        return output
 
     def backward(self, grad: Tensor) -> Tensor:
         scores = self.saved_tensor
@@ -249,13 +343,12 @@ class CrossEntropy(ClassLoss):
             goal = self._goal(scores, ignored)
             return _recorded_gradient(scores, goal, self._per_loss(grad)).masked_fill(ignored, 0)
         x = self._columns(scores._array)
-        result = allocate(scores._array.shape, x.dtype, self.where)
-        if x.size:
-            numbers = self._weights(x.dtype), self.smoothing, self.ignore_index, self.tops, self.totals
-            kernels_for(self.where, "cross_entropy").label_backward(
-                x, self.labels, *numbers, contiguous(grad._array, self.where), self.scale, result.reshape(x.shape)
-            )
-        return grad._wrap_like(result)
+
+        def fill(grad: Any, room: Any) -> None:
+            options = self._weights(x.dtype), self.smoothing, self.ignore_index, self.kept, self.reduction
+            kernels_for(self.where, "cross_entropy").label_backward(x, self.labels, *options, grad, room)
+
+        return grad._wrap_like(self._slope(x, grad._array, fill).reshape(scores._array.shape))
 
     def _goal(self, scores: Tensor, ignored: Tensor) -> Tensor:
         """Return the weighted distributions that the labels stand for, of the scores' extents."""
@@ -281,46 +374,41 @@ class SoftCrossEntropy(ClassLoss):
         self.smoothing = float(smoothing)
         self.name = "DivBackward1" if reduction == "mean" else "NegBackward0"
 
-    def forward(self, scores: Any, target: Any) -> Any:
+    def compute(self, scores: Any, target: Any) -> Any:
         x, goal = self._columns(scores), self._columns(target)
-        shape = (x.shape[0], x.shape[2])
-        self.tops, self.totals, losses = (allocate(shape, x.dtype, self.where) for _ in range(3))
-        total: Any = 0.0
-        if x.size:
-            arrays = x, goal, self._weights(x.dtype), self.smoothing, self.tops, self.totals, losses
-            total = kernels_for(self.where, "cross_entropy").distribution_forward(*arrays)[0]
-        else:
-            losses[...] = 0
-        count = np.float64(losses.size)
-        return self._reduced(losses.reshape(scores.shape[:1] + scores.shape[2:]), total, count)
+        output, room = self._output(scores.shape[:1] + scores.shape[2:], x.dtype), self._room(x)
+        count = math.prod(x.shape[:1] + x.shape[2:])
+        self._divide(count)
+        if not x.size:
+            return self._of_nothing(output, count)
+        options = self._weights(x.dtype), self.smoothing, self.reduction
+        given = (output,) if room is None else (output, room)
+        self.kept = kernels_for(self.where, "cross_entropy").distribution_forward(x, goal, *options, *given)
+        return output
 
     def backward(self, grad: Tensor) -> Any:
         scores, target = self.saved_tensors
         to_scores, to_target = self.needs_input_grad
-        per_loss = self._per_loss(grad)
-        grad_scores = grad_target = None
+        grad_scores: Any = None
+        grad_target: Any = None
         if to_target:
-            grad_target = per_loss * LogSoftmax(1)(scores) * (self.smoothing - 1)
+            grad_target = self._per_loss(grad) * LogSoftmax(1)(scores) * (self.smoothing - 1)
             if self.weight is not None:
                 grad_target = grad_target * per_class(scores._wrap_like(self.weight), scores)
         if to_scores and state.enabled:
             goal = target * (1 - self.smoothing) + self.smoothing / scores.shape[1]
             if self.weight is not None:
                 goal = goal * per_class(scores._wrap_like(self.weight), scores)
-            grad_scores = _recorded_gradient(scores, goal, per_loss)
+            grad_scores = _recorded_gradient(scores, goal, self._per_loss(grad))
         elif to_scores:
-            grad_scores = grad._wrap_like(self._slope(scores._array, target._array, grad._array))
-        return grad_scores, grad_target
+            x, goal = self._columns(scores._array), self._columns(target._array)
 
-    def _slope(self, scores: Any, target: Any, grad: Any) -> Any:
-        x, goal = self._columns(scores), self._columns(target)
-        result = allocate(scores.shape, x.dtype, self.where)
-        if x.size:
-            numbers = self._weights(x.dtype), self.smoothing, self.tops, self.totals
-            kernels_for(self.where, "cross_entropy").distribution_backward(
-                x, goal, *numbers, contiguous(grad, self.where), self.scale, result.reshape(x.shape)
-            )
-        return result
+            def fill(grad: Any, room: Any) -> None:
+                options = self._weights(x.dtype), self.smoothing, self.kept, self.reduction
+                kernels_for(self.where, "cross_entropy").distribution_backward(x, goal, *options, grad, room)
+
+            grad_scores = grad._wrap_like(self._slope(x, grad._array, fill).reshape(scores._array.shape))
+        return grad_scores, grad_target
 
 
 def _recorded_gradient(scores: Tensor, goal: Tensor, per_loss: Tensor) -> Tensor:
@@ -333,34 +421,20 @@ def per_class(weight: Tensor, like: Tensor, axis: int = 1) -> Tensor:
     return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1))
 
 
-class PairLoss(Node):
-    """A loss for each pair of elements of two tensors of one shape and type; each, summed or averaged.
+class PairLoss(Loss):
+    """A loss for each pair of elements of two tensors of one shape and type.
 
-    `reduction` is `"none"`, `"mean"`, `"sum"` or `"batchmean"`: the sum divided by the extent of dimension 0.
-
-    A subclass names its `formula` in `kernels/loss.py`, and gives the gradient of the target. Where the input wants a
-    gradient, a sum or mean computes it in the same pass, for the gradient of 1 that backward commonly begins with.
+    A subclass names its `formula` in `kernels/loss.py`, and gives the gradient of the target. The reduction
+    `"batchmean"` divides the sum by the extent of dimension 0.
     """
 
     saves_inputs = (0, 1)
-    in_float32 = True
-    fresh_gradients = True
     formula: str
-    scale = 1.0  # what the sum is multiplied by
-    prepares = False
-    slopes: list[Any]  # the gradient of the input that the forward pass prepared; given away once
 
     def __init__(self, reduction: str, option: float = 0.0) -> None:
         self.reduction, self.option, self.slopes = reduction, float(option), []
 
-    def __call__(self, *inputs: Tensor) -> Any:
-        """Run `forward`; let it prepare the gradient if there is going to be one."""
-        x = inputs[0]
-        if x._requires_grad and state.enabled and self.reduction != "none" and x._device is CPU:
-            self.prepares = True
-        return super().__call__(*inputs)
-
-    def forward(self, a: Any, b: Any) -> Any:
+    def compute(self, a: Any, b: Any) -> Any:
         kernels, a, b = kernels_for(self.where, "loss"), contiguous(a, self.where), contiguous(b, self.where)
         if self.reduction == "none":
             output = allocate(a.shape, a.dtype, self.where)
@@ -371,38 +445,29 @@ class PairLoss(Node):
             self.scale = 1 / count if count else math.nan
         if not self.prepares:
             return kernels.pair_total(self.formula, self.option, a, b, self.scale)
-        slope = allocate(a.shape, a.dtype, CPU)
-        self.slopes.append(slope)
-        return kernels.pair_total_and_slope(self.formula, self.option, a, b, self.scale, slope)
+        return kernels.pair_total_and_slope(self.formula, self.option, a, b, self.scale, self._room(a))
 
     def backward(self, grad: Tensor) -> Any:
         a, b = self.saved_tensors
         to_a, to_b = self.needs_input_grad
         grad_a: Any = None
         grad_b: Any = None
-        if to_a or self.of_difference:
-            grad_a = self._recorded(grad * self.scale, a, b) if state.enabled else self._slope(grad, a, b)
+        if (to_a or self.of_difference) and state.enabled:
+            # called on tensors, a formula records its operations
+            grad_a = formula(f"{self.formula}_grad")(grad * self.scale, a, b, self.option)
+        elif to_a or self.of_difference:
+
+            def fill(grad: Any, room: Any) -> None:
+                x, y = contiguous(a._array, self.where), contiguous(b._array, self.where)
+                kernels = kernels_for(self.where, "loss")
+                kernels.pair_backward(self.formula, self.option, grad, self.scale, x, y, room)
+
+            grad_a = grad._wrap_like(self._slope(a._array, grad._array, fill))
         if to_b:
             grad_b = -grad_a if self.of_difference else self.slope_of_target(a, b, grad * self.scale)
         return grad_a if to_a else None, grad_b
 
     of_difference = False
-
-    def _recorded(self, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """Return the gradient of the input by operations that are recorded."""
-        return formula(f"{self.formula}_grad")(grad, a, b, self.option)
-
-    def _slope(self, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        where = self.where
-        if self.slopes:
-            result = self.slopes.pop()
-            if float(grad._array) == 1:
-                return grad._wrap_like(result)
-        else:
-            result = allocate(a._array.shape, a._array.dtype, where)
-        x, y, g = (contiguous(tensor._array, where) for tensor in (a, b, grad))
-        kernels_for(where, "loss").pair_backward(self.formula, self.option, g, self.scale, x, y, result)
-        return grad._wrap_like(result)
 
     def slope_of_target(self, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
         """Return the gradient of the target."""

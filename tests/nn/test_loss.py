@@ -371,6 +371,7 @@ PREPARED = {
     "huber_loss, blocks": ("huber_loss", n(3, 1000), n(3, 1000), {"reduction": "sum"}),
     "cross_entropy": ("cross_entropy", n(3, 4), labels(1, 0, 3), {}),
     "cross_entropy, ignored": ("cross_entropy", n(3, 4), labels(1, 0, 3), {"ignore_index": 0, "weight": w(4)}),
+    "cross_entropy, spatial": ("cross_entropy", n(2, 3, 5), labels([1, 0, 2, 2, 1], [0, 0, 2, 1, 1]), {"weight": w(3)}),
     "cross_entropy, smoothed": ("cross_entropy", n(3, 40), labels(1, 0, 3), {"label_smoothing": 0.2}),
     "cross_entropy, probabilities": ("cross_entropy", n(3, 4), u(3, 4), {}),
     "cross_entropy, weighted": ("cross_entropy", n(3, 40), u(3, 40), {"weight": w(40), "label_smoothing": 0.2}),
