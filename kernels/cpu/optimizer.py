@@ -3,19 +3,15 @@
 Parameters are walked through as if they lay one after another, so that a step is one call, however many there are.
 """
 
-import ctypes
 import functools
 from itertools import accumulate, chain
 
 import numpy as np
 from nbtorch.kernels import optimizer
+from nbtorch.kernels.cpu.objects import address, elements
 from nbtorch.kernels.cpu.ranges import GRAIN, RangeKernel
 from nbtorch.kernels.jit import njit
 from nbtorch.kernels.optimizer import MOST_OPTIONS, direction
-from numba import types
-from numba.core import config
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
 PARALLEL_SIZE = 1 << 16
 """Elements above which a pass over them takes longer than waking the threads."""
@@ -41,47 +37,12 @@ def step(formula: str, rows: list[tuple[np.ndarray, ...]], numbers: list[tuple[f
     _kernel(formula, options)(count, work, objects, starts, table, sample, grain=GRAIN)
 
 
-@intrinsic
-def _address(typing_context, place):
-    """Return where the elements of an array object lie, which its C structure says after the object's header."""
-
-    def emit(context, builder, signature, arguments):
-        field = builder.add(arguments[0], context.get_constant(types.intp, object.__basicsize__))
-        return builder.load(builder.inttoptr(field, context.get_value_type(types.intp).as_pointer()))
-
-    return types.intp(place), emit
-
-
-def _part(typing_context, place, start, size, sample):
-    """Return a part of the flat array that an array object's id stands for."""
-
-    def emit(context, builder, signature, arguments):
-        kind = signature.return_type
-        address = context.compile_internal(builder, lambda place: _address(place), types.intp(place), arguments[:1])
-        first = builder.inttoptr(address, context.get_data_type(kind.dtype).as_pointer())
-        width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-        part = make_array(kind)(context, builder)
-        data = builder.gep(first, [arguments[1]])
-        populate_array(part, data=data, shape=[arguments[2]], strides=[width], itemsize=width, meminfo=None)
-        return part._getvalue()
-
-    return types.Array(sample.dtype, 1, "C")(place, types.intp, types.intp, sample), emit
-
-
-def _slice(place, start, size, sample):
-    """Return a part of the flat array that an array object's id stands for; for `NUMBA_DISABLE_JIT=1`."""
-    return ctypes.cast(int(place), ctypes.py_object).value.reshape(-1)[start : start + size]
-
-
-part = _slice if config.DISABLE_JIT else intrinsic(_part)
-
-
 @njit
 def _lie_apart(objects, starts, width):
     """Whether no two parameters share memory; those that do are not for several threads."""
     places = np.empty(len(objects), np.int64)
     for item in range(len(objects)):
-        places[item] = _address(objects[item, 0])
+        places[item] = address(objects[item, 0])
     order = np.argsort(places)
     for k in range(1, len(order)):
         before = order[k - 1]
@@ -96,7 +57,7 @@ def _without(formula, count):
     @njit
     def pass_over(row, start, size, numbers, sample):
         sign, decay, shrink, options = _options(numbers, sample)
-        p, g = part(row[0], start, size, sample), part(row[1], start, size, sample)
+        p, g = elements(row[0], start, size, sample), elements(row[1], start, size, sample)
         for i in range(size):
             (p[i],) = formula(p[i] * shrink, direction(p[i], g[i], sign, decay), *options[:count])
 
@@ -108,9 +69,9 @@ def _with_one(formula, count):
     def pass_over(row, start, size, numbers, sample):
         sign, decay, shrink, options = _options(numbers, sample)
         p, g, a = (
-            part(row[0], start, size, sample),
-            part(row[1], start, size, sample),
-            part(row[2], start, size, sample),
+            elements(row[0], start, size, sample),
+            elements(row[1], start, size, sample),
+            elements(row[2], start, size, sample),
         )
         for i in range(size):
             p[i], a[i] = formula(p[i] * shrink, direction(p[i], g[i], sign, decay), a[i], *options[:count])
@@ -122,8 +83,8 @@ def _with_two(formula, count):
     @njit
     def pass_over(row, start, size, numbers, sample):
         sign, decay, shrink, options = _options(numbers, sample)
-        p, g = part(row[0], start, size, sample), part(row[1], start, size, sample)
-        a, b = part(row[2], start, size, sample), part(row[3], start, size, sample)
+        p, g = elements(row[0], start, size, sample), elements(row[1], start, size, sample)
+        a, b = elements(row[2], start, size, sample), elements(row[3], start, size, sample)
         for i in range(size):
             d = direction(p[i], g[i], sign, decay)
             p[i], a[i], b[i] = formula(p[i] * shrink, d, a[i], b[i], *options[:count])
@@ -136,11 +97,11 @@ def _with_three(formula, count):
     def pass_over(row, start, size, numbers, sample):
         sign, decay, shrink, options = _options(numbers, sample)
         p, g, a = (
-            part(row[0], start, size, sample),
-            part(row[1], start, size, sample),
-            part(row[2], start, size, sample),
+            elements(row[0], start, size, sample),
+            elements(row[1], start, size, sample),
+            elements(row[2], start, size, sample),
         )
-        b, c = part(row[3], start, size, sample), part(row[4], start, size, sample)
+        b, c = elements(row[3], start, size, sample), elements(row[4], start, size, sample)
         for i in range(size):
             d = direction(p[i], g[i], sign, decay)
             p[i], a[i], b[i], c[i] = formula(p[i] * shrink, d, a[i], b[i], c[i], *options[:count])

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from nbtorch.kernels.cpu.objects import elements, emit_elements
 from nbtorch.kernels.cpu.ranges import RangeKernel, call_kernel
 from nbtorch.kernels.cpu.sharing import part, workspace, zero
 from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, pointer_to, transpose
@@ -80,7 +81,7 @@ class Layer(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """All arrays of a time loop, flat; those that it does not have are empty."""
+    """All arrays of a time loop, flat; those that it does not have are empty. Kernels are given their ids."""
 
     gates: np.ndarray
     weight: np.ndarray
@@ -103,6 +104,8 @@ class Arrays(NamedTuple):
     grad_products: np.ndarray
     """(D, N, G·H): the gradient of the product with the recurrent weights, which for a GRU is not that of the gates."""
     grad_projected: np.ndarray
+    kind: np.ndarray
+    """An empty array of their type."""
 
 
 def rnn_forward(gates, weight, bias, hidden, relu: bool, starts, outputs) -> None:
@@ -231,11 +234,11 @@ def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: b
 def _arrays(weight, **arrays) -> Arrays:
     """Return all arrays as flat ones that may be written."""
     nothing = np.empty(0, weight.dtype)
-    arrays["weight"] = weight
+    arrays |= {"weight": weight, "kind": nothing}
     flat = []
     for name in Arrays._fields:
         array = arrays.get(name)
-        flat.append(nothing if array is None else array.reshape(-1) if array.flags.writeable else array.flatten())
+        flat.append(nothing if array is None else array.reshape(-1))
     return Arrays(*flat)
 
 
@@ -276,9 +279,10 @@ def _run(
     kernel: RangeKernel, layer: Layer, arrays: Arrays, first: int, last: int, count: int, workers: int, rounds: int = 1
 ) -> None:
     """Run a kernel with two numbers on a range, by several threads where that pays; further rounds add to both."""
-    arguments = layer, arrays, first, last
+    ids = Arrays(*map(id, arrays[:-1]), arrays.kind)  # type: ignore[arg-type]
+    arguments = layer, ids, first, last
     if workers == 1 or not isinstance(kernel.kernel, Dispatcher):
-        kernel.kernel(layer, arrays, first, first + rounds * (last - first), 0, count)
+        kernel.kernel(layer, ids, first, first + rounds * (last - first), 0, count)
     else:
         _share_out(kernel.address(arguments), *arguments, count, -(-count // workers), rounds)
 
@@ -294,10 +298,10 @@ def _share_out(address, layer, arrays, first, last, count, length, rounds):
 
 def _pack_transposed_range(layer, arrays, projection, last, begin, end):
     """Pack panels [term][unit] of matrices (units, terms)."""
-    source, target = arrays.weight, arrays.panels
+    source, target = _whole(arrays, arrays.weight), _whole(arrays, arrays.panels)
     units, terms = layer.units, layer.outputs
     if projection:
-        source, target = arrays.projection, arrays.projection_panels
+        source, target = _whole(arrays, arrays.projection), _whole(arrays, arrays.projection_panels)
         units, terms = layer.outputs, layer.units
     panels = -(-units // layer.panel)
     for index in range(begin, end):
@@ -311,25 +315,25 @@ def _pack_transposed_range(layer, arrays, projection, last, begin, end):
 
 def _pack_straight_range(layer, arrays, projection, last, begin, end):
     """Pack panels [term][unit] of matrices (terms, units)."""
-    source, target = arrays.weight, arrays.panels
+    source, target = _whole(arrays, arrays.weight), _whole(arrays, arrays.panels)
     units, terms = layer.outputs, layer.gates * layer.units
     if projection:
-        source, target = arrays.projection, arrays.projection_panels
+        source, target = _whole(arrays, arrays.projection), _whole(arrays, arrays.projection_panels)
         units, terms = layer.units, layer.outputs
     panels = -(-units // layer.panel)
     for index in range(begin, end):
         group, unit = index // panels, index % panels * layer.panel
         width, place = min(layer.panel, units - unit), index * terms * layer.panel
         for term in range(terms):
-            line = view(target, place + term * layer.panel, layer.panel)
-            values = view(source, (group * terms + term) * units + unit, width)
+            line = piece(target, place + term * layer.panel, layer.panel)
+            values = piece(source, (group * terms + term) * units + unit, width)
             for i in range(width):
                 line[i] = values[i]
             for i in range(width, layer.panel):
                 line[i] = 0
 
 
-def _view(typing_context, values, start, size):
+def _piece(typing_context, values, start, size):
     """Return a part of a flat array without counting a reference: that would take as long as some gates do."""
 
     def emit(context, builder, signature, arguments):
@@ -348,7 +352,31 @@ def _slice(values, start, size):
     return values[start : start + size]
 
 
-view = _slice if config.DISABLE_JIT else intrinsic(_view)
+piece = _slice if config.DISABLE_JIT else intrinsic(_piece)
+
+
+def _view(typing_context, arrays, place, start, size):
+    """Return a part of one of the arrays, of which kernels are given the ids."""
+    kind = types.Array(arrays[len(arrays) - 1].dtype, 1, "C")
+
+    def emit(context, builder, signature, arguments):
+        return emit_elements(context, builder, kind, *arguments[1:])
+
+    return kind(arrays, types.intp, types.intp, types.intp), emit
+
+
+def _slice_of(arrays, place, start, size):
+    """Return a part of one of the arrays; for `NUMBA_DISABLE_JIT=1`."""
+    return elements(place, start, size, arrays.kind)
+
+
+view = _slice_of if config.DISABLE_JIT else intrinsic(_view)
+
+
+@njit
+def _whole(arrays, place):
+    """Return one of the arrays; its size is not known here."""
+    return view(arrays, place, 0, 1 << 62)
 
 
 @njit
@@ -390,10 +418,10 @@ def _multiply(layer, rows, terms, a, a_start, a_pitch, panels, panel, width, tar
             )
     if ragged:
         for row in range(rows):
-            line = view(target, start + row * pitch, width)
+            line = piece(target, start + row * pitch, width)
             if not adding:
                 zero(line)
-            _accumulate(line, view(tile, row * layer.panel, width))
+            _accumulate(line, piece(tile, row * layer.panel, width))
 
 
 @njit
@@ -406,11 +434,11 @@ def _multiply_states(layer, arrays, direction, step, first, last, unit, width, g
     outputs, units, panels = layer.outputs, layer.units, -(-layer.units // layer.panel)
     before = step - 1 if direction == 0 else step + 1
     known = _active(layer, before)
-    source, start, pitch = arrays.hidden, (direction * layer.batch + first) * outputs, outputs
+    source, start, pitch = _whole(arrays, arrays.hidden), (direction * layer.batch + first) * outputs, outputs
     if first < known:
         last = min(last, known)
         pitch = layer.directions * outputs
-        source, start = arrays.outputs, (layer.starts[before] + first) * pitch + direction * outputs
+        source, start = _whole(arrays, arrays.outputs), (layer.starts[before] + first) * pitch + direction * outputs
     place = direction * layer.elements + layer.starts[step] + first
     for gate in range(gates):
         panel = (direction * gates + gate) * panels + unit // layer.panel
@@ -418,8 +446,8 @@ def _multiply_states(layer, arrays, direction, step, first, last, unit, width, g
         if gates == 3 and gate == 2:
             target, at, step_pitch, adding = arrays.products, place * units + unit, units, 0
         _multiply(
-            *(layer, last - first, outputs, source, start, pitch, arrays.panels, panel, width),
-            *(target, at, step_pitch, adding, tile),
+            *(layer, last - first, outputs, source, start, pitch, _whole(arrays, arrays.panels), panel, width),
+            *(_whole(arrays, target), at, step_pitch, adding, tile),
         )
     return last
 
@@ -428,25 +456,26 @@ def _multiply_states(layer, arrays, direction, step, first, last, unit, width, g
 def _multiply_grads(layer, arrays, direction, step, first, last, first_unit, last_unit, tile):
     """Add to the gradient of some units' states after a step the part that the products of the next step send back."""
     terms, outputs = layer.gates * layer.units, layer.outputs
-    panels = -(-outputs // layer.panel)
+    panels, products = -(-outputs // layer.panel), _whole(arrays, arrays.grad_products)
     start = direction * layer.elements + (layer.starts[step] if last > first else 0)
     for unit in range(first_unit, last_unit, layer.panel):
         width, panel = min(layer.panel, outputs - unit), direction * panels + unit // layer.panel
         for row in range(first, last, STRIP):
             target = (direction * layer.batch + row) * outputs + unit
             _multiply(
-                *(layer, min(STRIP, last - row), terms, arrays.grad_products, (start + row) * terms, terms),
-                *(arrays.panels, panel, width, arrays.grad_hidden, target, outputs, 1, tile),
+                *(layer, min(STRIP, last - row), terms, products, (start + row) * terms, terms),
+                *(_whole(arrays, arrays.panels), panel, width),
+                *(_whole(arrays, arrays.grad_hidden), target, outputs, 1, tile),
             )
 
 
 @njit
-def _before(layer, direction, step, sequence, states, pitch, start, first_states, size, unit, width):
+def _before(layer, arrays, direction, step, sequence, states, pitch, start, first_states, unit, width):
     """Return some units of a sequence's state before a step: one of `states`, or the first."""
     before = step - 1 if direction == 0 else step + 1
     if sequence < _active(layer, before):
-        return view(states, start + (layer.starts[before] + sequence) * pitch + unit, width)
-    return view(first_states, (direction * layer.batch + sequence) * size + unit, width)
+        return view(arrays, states, start + (layer.starts[before] + sequence) * pitch + unit, width)
+    return view(arrays, first_states, (direction * layer.batch + sequence) * layer.units + unit, width)
 
 
 @njit
@@ -477,9 +506,9 @@ def _tanh(values):
 def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute h = tanh(x + W h), or max(x + W h, 0)."""
     place = layer.starts[step] + sequence
-    values = view(arrays.gates, (direction * layer.elements + place) * layer.units + unit, width)
-    _accumulate(values, view(arrays.bias, direction * layer.units + unit, width))
-    output = view(arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
+    values = view(arrays, arrays.gates, (direction * layer.elements + place) * layer.units + unit, width)
+    _accumulate(values, view(arrays, arrays.bias, direction * layer.units + unit, width))
+    output = view(arrays, arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
     if layer.relu:
         for i in range(width):
             output[i] = select(values[i] < 0, values.dtype.type(0), values[i])
@@ -491,15 +520,15 @@ def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, work):
 @njit
 def _rnn_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
     place = layer.starts[step] + sequence
-    output = view(arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
-    result = view(arrays.grad_gates, (direction * layer.elements + place) * layer.units + unit, width)
+    output = view(arrays, arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
+    result = view(arrays, arrays.grad_gates, (direction * layer.elements + place) * layer.units + unit, width)
     if layer.relu:
         for i in range(width):
             result[i] = select(output[i] <= 0, output.dtype.type(0), grad[i])
     else:
         for i in range(width):
             result[i] = grad[i] * (1 - output[i] * output[i])
-    zero(view(arrays.grad_hidden, (direction * layer.batch + sequence) * layer.outputs + unit, width))
+    zero(view(arrays, arrays.grad_hidden, (direction * layer.batch + sequence) * layer.outputs + unit, width))
 
 
 @njit
@@ -507,33 +536,27 @@ def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute c = f c + i g and h = o tanh(c); gates i, f, o are sigmoids of x + W h, g is its hyperbolic tangent."""
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     at = place * 4 * units + unit
-    if width == units:
-        _accumulate(view(arrays.gates, at, 4 * units), view(arrays.bias, direction * 4 * units, 4 * units))
-    else:
-        for gate in range(4):
-            biases = view(arrays.bias, (direction * 4 + gate) * units + unit, width)
-            _accumulate(view(arrays.gates, at + gate * units, width), biases)
-    i, f = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
-    g, o = view(arrays.gates, at + 2 * units, width), view(arrays.gates, at + 3 * units, width)
-    if width == units:  # the two lie side by side
-        _sigmoid(view(arrays.gates, at, 2 * units))
-    else:
-        _sigmoid(i)
-        _sigmoid(f)
-    _tanh(g)
-    _sigmoid(o)
+    for gate in range(4):
+        values = view(arrays, arrays.gates, at + gate * units, width)
+        _accumulate(values, view(arrays, arrays.bias, (direction * 4 + gate) * units + unit, width))
+        if gate == 2:
+            _tanh(values)
+        else:
+            _sigmoid(values)
+    i, f = view(arrays, arrays.gates, at, width), view(arrays, arrays.gates, at + units, width)
+    g, o = view(arrays, arrays.gates, at + 2 * units, width), view(arrays, arrays.gates, at + 3 * units, width)
     start = direction * layer.elements * units
-    before = _before(layer, direction, step, sequence, arrays.cells, units, start, arrays.cell, units, unit, width)
-    cell, squashed = view(arrays.cells, place * units + unit, width), view(work, 0, width)
+    before = _before(layer, arrays, direction, step, sequence, arrays.cells, units, start, arrays.cell, unit, width)
+    cell, squashed = view(arrays, arrays.cells, place * units + unit, width), piece(work, 0, width)
     for k in range(width):
         cell[k] = f[k] * before[k] + i[k] * g[k]
     _copy(cell, squashed)
     _tanh(squashed)
     if layer.projected:
-        output = view(arrays.unprojected, place * units + unit, width)
+        output = view(arrays, arrays.unprojected, place * units + unit, width)
     else:
         out_at = (layer.starts[step] + sequence) * layer.directions + direction
-        output = view(arrays.outputs, out_at * units + unit, width)
+        output = view(arrays, arrays.outputs, out_at * units + unit, width)
     for k in range(width):
         output[k] = o[k] * squashed[k]
 
@@ -542,22 +565,25 @@ def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, work):
 def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     at = place * 4 * units + unit
-    i, f = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
-    g, o = view(arrays.gates, at + 2 * units, width), view(arrays.gates, at + 3 * units, width)
-    to_i, to_f = view(arrays.grad_gates, at, width), view(arrays.grad_gates, at + units, width)
-    to_g, to_o = view(arrays.grad_gates, at + 2 * units, width), view(arrays.grad_gates, at + 3 * units, width)
-    cell, to_cell = (
-        view(work, 0, width),
-        view(arrays.grad_cell, (direction * layer.batch + sequence) * units + unit, width),
+    i, f = view(arrays, arrays.gates, at, width), view(arrays, arrays.gates, at + units, width)
+    g, o = view(arrays, arrays.gates, at + 2 * units, width), view(arrays, arrays.gates, at + 3 * units, width)
+    to_i, to_f = view(arrays, arrays.grad_gates, at, width), view(arrays, arrays.grad_gates, at + units, width)
+    to_g, to_o = (
+        view(arrays, arrays.grad_gates, at + 2 * units, width),
+        view(arrays, arrays.grad_gates, at + 3 * units, width),
     )
-    _copy(view(arrays.cells, place * units + unit, width), cell)
+    cell, to_cell = (
+        piece(work, 0, width),
+        view(arrays, arrays.grad_cell, (direction * layer.batch + sequence) * units + unit, width),
+    )
+    _copy(view(arrays, arrays.cells, place * units + unit, width), cell)
     _tanh(cell)
     for k in range(width):
         to_o[k] = grad[k] * cell[k] * o[k] * (1 - o[k])
     for k in range(width):
         to_cell[k] += grad[k] * o[k] * (1 - cell[k] * cell[k])
     start = direction * layer.elements * units
-    before = _before(layer, direction, step, sequence, arrays.cells, units, start, arrays.cell, units, unit, width)
+    before = _before(layer, arrays, direction, step, sequence, arrays.cells, units, start, arrays.cell, unit, width)
     for k in range(width):
         to_f[k] = to_cell[k] * before[k] * f[k] * (1 - f[k])
     for k in range(width):
@@ -567,7 +593,7 @@ def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad,
     for k in range(width):
         to_cell[k] *= f[k]
     if not layer.projected:
-        zero(view(arrays.grad_hidden, (direction * layer.batch + sequence) * units + unit, width))
+        zero(view(arrays, arrays.grad_hidden, (direction * layer.batch + sequence) * units + unit, width))
 
 
 @njit
@@ -575,20 +601,23 @@ def _gru_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute n = tanh(x + r (W h + b)) and h = (1 - z) n + z h; gates r and z are sigmoids of x + W h."""
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     biases, at = direction * 4 * units + unit, place * 3 * units + unit
-    r, z = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
-    new, product = view(arrays.gates, at + 2 * units, width), view(arrays.products, place * units + unit, width)
-    _accumulate(r, view(arrays.bias, biases, width))
-    _accumulate(z, view(arrays.bias, biases + units, width))
+    r, z = view(arrays, arrays.gates, at, width), view(arrays, arrays.gates, at + units, width)
+    new, product = (
+        view(arrays, arrays.gates, at + 2 * units, width),
+        view(arrays, arrays.products, place * units + unit, width),
+    )
+    _accumulate(r, view(arrays, arrays.bias, biases, width))
+    _accumulate(z, view(arrays, arrays.bias, biases + units, width))
     _sigmoid(r)
     _sigmoid(z)
-    _accumulate(product, view(arrays.bias, biases + 3 * units, width))
-    _accumulate(new, view(arrays.bias, biases + 2 * units, width))
+    _accumulate(product, view(arrays, arrays.bias, biases + 3 * units, width))
+    _accumulate(new, view(arrays, arrays.bias, biases + 2 * units, width))
     for k in range(width):
         new[k] += r[k] * product[k]
     _tanh(new)
     pitch, start = layer.directions * units, direction * units
-    before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
-    output = view(arrays.outputs, (layer.starts[step] + sequence) * pitch + start + unit, width)
+    before = _before(layer, arrays, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, unit, width)
+    output = view(arrays, arrays.outputs, (layer.starts[step] + sequence) * pitch + start + unit, width)
     for k in range(width):
         output[k] = new[k] + z[k] * (before[k] - new[k])
 
@@ -597,13 +626,13 @@ def _gru_cell(layer, arrays, direction, step, sequence, unit, width, work):
 def _gru_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, work):
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
     at = place * 3 * units + unit
-    r, z = view(arrays.gates, at, width), view(arrays.gates, at + units, width)
-    n, to_n = view(arrays.gates, at + 2 * units, width), view(arrays.grad_gates, at + 2 * units, width)
-    to_r, to_z = view(arrays.grad_gates, at, width), view(arrays.grad_gates, at + units, width)
-    product = view(arrays.products, place * units + unit, width)
-    to_product = view(arrays.grad_products, at + 2 * units, width)
+    r, z = view(arrays, arrays.gates, at, width), view(arrays, arrays.gates, at + units, width)
+    n, to_n = view(arrays, arrays.gates, at + 2 * units, width), view(arrays, arrays.grad_gates, at + 2 * units, width)
+    to_r, to_z = view(arrays, arrays.grad_gates, at, width), view(arrays, arrays.grad_gates, at + units, width)
+    product = view(arrays, arrays.products, place * units + unit, width)
+    to_product = view(arrays, arrays.grad_products, at + 2 * units, width)
     pitch, start = layer.directions * units, direction * units
-    before = _before(layer, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, units, unit, width)
+    before = _before(layer, arrays, direction, step, sequence, arrays.outputs, pitch, start, arrays.hidden, unit, width)
     for k in range(width):
         to_n[k] = grad[k] * (1 - z[k]) * (1 - n[k] * n[k])
     for k in range(width):
@@ -612,9 +641,9 @@ def _gru_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, 
         to_product[k] = to_n[k] * r[k]
     for k in range(width):
         to_r[k] = to_n[k] * product[k] * r[k] * (1 - r[k])
-    _copy(to_r, view(arrays.grad_products, at, width))
-    _copy(to_z, view(arrays.grad_products, at + units, width))
-    to_state = view(arrays.grad_hidden, (direction * layer.batch + sequence) * units + unit, width)
+    _copy(to_r, view(arrays, arrays.grad_products, at, width))
+    _copy(to_z, view(arrays, arrays.grad_products, at + units, width))
+    to_state = view(arrays, arrays.grad_hidden, (direction * layer.batch + sequence) * units + unit, width)
     for k in range(width):
         to_state[k] = grad[k] * z[k]
 
@@ -623,7 +652,7 @@ def _forward(name: str, cell, gates: int) -> RangeKernel:
     """Make the time loop of a kind of cell; `begin` to `end` are workers."""
 
     def kernel(layer, arrays, first_step, last_step, begin, end):
-        tile, work = np.empty(STRIP * layer.panel, arrays.weight.dtype), np.empty(layer.units, arrays.weight.dtype)
+        tile, work = np.empty(STRIP * layer.panel, arrays.kind.dtype), np.empty(layer.units, arrays.kind.dtype)
         for worker in range(begin, end):
             for number in range(first_step, last_step):
                 for direction in range(layer.directions):
@@ -657,8 +686,9 @@ def _project(layer, arrays, direction, step, first, last, tile):
             place = layer.starts[step] + row
             start, target = (direction * layer.elements + place) * units, place * pitch + direction * outputs + unit
             _multiply(
-                *(layer, min(STRIP, last - row), units, arrays.unprojected, start, units),
-                *(arrays.projection_panels, panel, width, arrays.outputs, target, pitch, 0, tile),
+                *(layer, min(STRIP, last - row), units, _whole(arrays, arrays.unprojected), start, units),
+                *(_whole(arrays, arrays.projection_panels), panel, width),
+                *(_whole(arrays, arrays.outputs), target, pitch, 0, tile),
             )
 
 
@@ -667,9 +697,9 @@ def _backward(name: str, cell_grad) -> RangeKernel:
 
     def kernel(layer, arrays, first_step, last_step, begin, end):
         outputs = layer.outputs
-        tile = np.empty(STRIP * layer.panel, arrays.weight.dtype)
-        sums = np.empty(tile.size if layer.projected else 0, arrays.weight.dtype)
-        work, grad = np.empty(layer.units, arrays.weight.dtype), np.empty(outputs, arrays.weight.dtype)
+        tile = np.empty(STRIP * layer.panel, arrays.kind.dtype)
+        sums = np.empty(tile.size if layer.projected else 0, arrays.kind.dtype)
+        work, grad = np.empty(layer.units, arrays.kind.dtype), np.empty(outputs, arrays.kind.dtype)
         for worker in range(begin, end):
             for number in range(first_step, last_step):
                 for direction in range(layer.directions):
@@ -682,14 +712,16 @@ def _backward(name: str, cell_grad) -> RangeKernel:
                     width, last = last_output - first_unit, min(last, _active(layer, step))
                     for sequence in range(first, last):
                         place = layer.starts[step] + sequence
-                        total = view(grad, 0, width)
+                        total = piece(grad, 0, width)
                         if layer.projected:
-                            total = view(arrays.grad_projected, (direction * layer.elements + place) * outputs, width)
+                            total = view(
+                                arrays, arrays.grad_projected, (direction * layer.elements + place) * outputs, width
+                            )
                         state = (direction * layer.batch + sequence) * outputs + first_unit
-                        to_state = view(arrays.grad_hidden, state, width)
+                        to_state = view(arrays, arrays.grad_hidden, state, width)
                         _copy(to_state, total)
                         at = (place * layer.directions + direction) * outputs + first_unit
-                        _accumulate(total, view(arrays.grad_outputs, at, width))
+                        _accumulate(total, view(arrays, arrays.grad_outputs, at, width))
                         if layer.projected:
                             zero(to_state)
                         else:
@@ -701,7 +733,7 @@ def _backward(name: str, cell_grad) -> RangeKernel:
                                 rows = min(STRIP, last - row)
                                 _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, sums, tile)
                                 for r in range(rows):
-                                    total = view(sums, r * layer.panel, width)
+                                    total = piece(sums, r * layer.panel, width)
                                     cell_grad(layer, arrays, direction, step, row + r, unit, width, total, work)
 
     kernel.__name__ = kernel.__qualname__ = name
@@ -714,7 +746,8 @@ def _multiply_projected(layer, arrays, direction, step, row, rows, unit, width, 
     outputs, panels = layer.outputs, -(-layer.units // layer.panel)
     start = (direction * layer.elements + layer.starts[step] + row) * outputs
     _multiply(
-        *(layer, rows, outputs, arrays.grad_projected, start, outputs, arrays.projection_panels),
+        *(layer, rows, outputs, _whole(arrays, arrays.grad_projected), start, outputs),
+        _whole(arrays, arrays.projection_panels),
         *(direction * panels + unit // layer.panel, width, sums, 0, layer.panel, 0, tile),
     )
 
