@@ -20,6 +20,7 @@ The product of a step is the GEMM block of the convolutions: rows are sequences,
 units, of whose weights panels are packed once for all steps.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numba
@@ -81,7 +82,7 @@ class Layer(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """All arrays of a time loop, flat; those that it does not have are empty. Kernels are given their ids."""
+    """All arrays of a time loop; those that it does not have are empty. Kernels are given their ids."""
 
     gates: np.ndarray
     weight: np.ndarray
@@ -111,22 +112,16 @@ class Arrays(NamedTuple):
 def rnn_forward(gates, weight, bias, hidden, relu: bool, starts, outputs) -> None:
     """Write the outputs of a network of one gate, tanh or ReLU; `gates` keeps the input's share."""
     layer = _layer(weight, outputs, starts, 1, relu=relu)
-    arrays = _arrays(gates=gates, weight=weight, bias=bias, hidden=hidden, outputs=outputs)
-    _go_through(_rnn_forward, layer, _pack_forward(layer, arrays), layer.steps)
+    arrays = {"gates": gates, "weight": weight, "bias": bias, "hidden": hidden, "outputs": outputs}
+    _go_through(_rnn_forward, _pack_transposed, layer, layer.steps, **arrays)
 
 
 def rnn_backward(grad_outputs, outputs, weight, relu: bool, starts, grad_hidden, grad_gates) -> None:
     """Write `grad_gates`; `grad_hidden` holds the gradient of the last states and is overwritten with the first's."""
     layer = _layer(weight, outputs, starts, 1, relu=relu)
-    arrays = _arrays(
-        weight=weight,
-        outputs=outputs,
-        grad_outputs=grad_outputs,
-        grad_hidden=grad_hidden,
-        grad_gates=grad_gates,
-        grad_products=grad_gates,
-    )
-    _go_through(_rnn_backward, layer, _pack_backward(layer, arrays), layer.steps + 1)
+    grads = {"grad_outputs": grad_outputs, "grad_hidden": grad_hidden, "grad_gates": grad_gates}
+    arrays = {"weight": weight, "outputs": outputs, "grad_products": grad_gates}
+    _go_through(_rnn_backward, _pack_straight, layer, layer.steps + 1, **arrays, **grads)
 
 
 def lstm_forward(gates, weight, bias, projection, hidden, cell, starts, outputs, cells, unprojected) -> None:
@@ -135,18 +130,9 @@ def lstm_forward(gates, weight, bias, projection, hidden, cell, starts, outputs,
     `projection` (D, P, H), or None, is applied to the states; `unprojected` (D, N, H) keeps what they were before.
     """
     layer = _layer(weight, outputs, starts, 4, projection is not None)
-    arrays = _arrays(
-        gates=gates,
-        weight=weight,
-        bias=bias,
-        projection=projection,
-        hidden=hidden,
-        cell=cell,
-        outputs=outputs,
-        cells=cells,
-        unprojected=unprojected,
-    )
-    _go_through(_lstm_forward, layer, _pack_forward(layer, arrays), layer.steps)
+    given = {"gates": gates, "weight": weight, "bias": bias, "projection": projection, "hidden": hidden, "cell": cell}
+    results = {"outputs": outputs, "cells": cells, "unprojected": unprojected}
+    _go_through(_lstm_forward, _pack_transposed, layer, layer.steps, **given, **results)
 
 
 def lstm_backward(
@@ -157,27 +143,17 @@ def lstm_backward(
     `grad_hidden` and `grad_cell` hold the gradients of the last states and are overwritten with those of the first.
     """
     layer = _layer(weight, grad_outputs, starts, 4, projection is not None)
-    arrays = _arrays(
-        gates=gates,
-        weight=weight,
-        projection=projection,
-        cell=cell,
-        cells=cells,
-        grad_outputs=grad_outputs,
-        grad_hidden=grad_hidden,
-        grad_cell=grad_cell,
-        grad_gates=grad_gates,
-        grad_products=grad_gates,
-        grad_projected=grad_projected,
-    )
-    _go_through(_lstm_backward, layer, _pack_backward(layer, arrays), layer.steps + 1)
+    arrays = {"gates": gates, "weight": weight, "projection": projection, "cell": cell, "cells": cells}
+    grads = {"grad_outputs": grad_outputs, "grad_hidden": grad_hidden, "grad_cell": grad_cell}
+    results = {"grad_gates": grad_gates, "grad_products": grad_gates, "grad_projected": grad_projected}
+    _go_through(_lstm_backward, _pack_straight, layer, layer.steps + 1, **arrays, **grads, **results)
 
 
 def gru_forward(gates, weight, bias, hidden, starts, outputs, products) -> None:
     """Write the outputs of a GRU (Cho et al., 2014) with gates r, z, n, and the recurrent share of n, (D, N, H)."""
     layer = _layer(weight, outputs, starts, 3)
-    arrays = _arrays(gates=gates, weight=weight, bias=bias, hidden=hidden, outputs=outputs, products=products)
-    _go_through(_gru_forward, layer, _pack_forward(layer, arrays), layer.steps)
+    given = {"gates": gates, "weight": weight, "bias": bias, "hidden": hidden}
+    _go_through(_gru_forward, _pack_transposed, layer, layer.steps, **given, outputs=outputs, products=products)
 
 
 def gru_backward(
@@ -188,27 +164,36 @@ def gru_backward(
     `grad_hidden` holds the gradient of the last states and is overwritten with that of the first.
     """
     layer = _layer(weight, outputs, starts, 3)
-    arrays = _arrays(
-        gates=gates,
-        products=products,
-        outputs=outputs,
-        weight=weight,
-        hidden=hidden,
-        grad_outputs=grad_outputs,
-        grad_hidden=grad_hidden,
-        grad_gates=grad_gates,
-        grad_products=grad_products,
-    )
-    _go_through(_gru_backward, layer, _pack_backward(layer, arrays), layer.steps + 1)
+    arrays = {"gates": gates, "products": products, "outputs": outputs, "weight": weight, "hidden": hidden}
+    grads = {"grad_outputs": grad_outputs, "grad_hidden": grad_hidden}
+    results = {"grad_gates": grad_gates, "grad_products": grad_products}
+    _go_through(_gru_backward, _pack_straight, layer, layer.steps + 1, **arrays, **grads, **results)
 
 
 def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: bool = False) -> Layer:
-    """Return the shapes of a layer, and decide how its work is shared out."""
-    directions, depth, width = weight.shape
-    units, steps, batch = depth // gates, len(starts) - 1, int(starts[1]) if len(starts) > 1 else 0
-    simd, dtype = host_simd(), weight.dtype
-    lanes, threads = simd.lanes(dtype), numba.get_num_threads()
-    products = len(outputs) * directions * depth * width
+    """Return the shapes of a layer and how its work is shared out."""
+    steps, batch, threads = len(starts) - 1, int(starts[1]) if len(starts) > 1 else 0, numba.get_num_threads()
+    options = gates, projected, bool(relu), threads
+    layer = _layer_of(weight.shape, weight.dtype, len(outputs), steps, batch, *options)
+    return layer if len(outputs) == steps * batch else layer._replace(starts=starts)
+
+
+@lru_cache(maxsize=256)
+def _layer_of(
+    weight: tuple[int, int, int],
+    dtype: np.dtype,
+    elements: int,
+    steps: int,
+    batch: int,
+    gates: int,
+    projected: bool,
+    relu: bool,
+    threads: int,
+) -> Layer:
+    """Decide how the work of a layer is shared out."""
+    directions, depth, width = weight
+    units, simd = depth // gates, host_simd()
+    lanes, products = simd.lanes(dtype), elements * directions * depth * width
     workers = threads if products > PARALLEL_PRODUCTS else 1
     step = products // max(steps, 1)
     rows = -(-batch * directions // threads)
@@ -216,7 +201,10 @@ def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: b
         workers > 1
         and not projected
         and step > SHARED_STEP_PRODUCTS
-        and (rows * threads > batch * directions or (weight.nbytes > CACHED_WEIGHTS and rows < STRIP))
+        and (
+            rows * threads > batch * directions
+            or (directions * depth * width * dtype.itemsize > CACHED_WEIGHTS and rows < STRIP)
+        )
     )
     rows = max(1, batch if by_units or workers == 1 else rows)
     rows = -(-rows // -(-rows // simd.rows))  # of a block, where blocks are alike
@@ -225,65 +213,46 @@ def _layer(weight, outputs, starts, gates: int, projected: bool = False, relu: b
     panel = vectors * lanes
     shares = directions * (-(-units // panel) if by_units else batch)
     return Layer(
-        *(directions, batch, len(outputs), steps, units, width, gates, projected, bool(relu), by_units),
+        *(directions, batch, elements, steps, units, width, gates, projected, relu, by_units),
         *(max(1, min(workers, shares)), lanes, panel, min(simd.rows, simd.accumulators // vectors)),
-        *(starts, gemm_blocks(dtype, False), np.arange(DEPTH) * panel, movers(dtype)),
+        *(np.arange(steps + 1) * batch, gemm_blocks(dtype, False), np.arange(DEPTH) * panel, movers(dtype)),
     )
 
 
-def _arrays(weight, **arrays) -> Arrays:
-    """Return all arrays as flat ones that may be written."""
-    nothing = np.empty(0, weight.dtype)
-    arrays |= {"weight": weight, "kind": nothing}
-    flat = []
-    for name in Arrays._fields:
-        array = arrays.get(name)
-        flat.append(nothing if array is None else array.reshape(-1))
-    return Arrays(*flat)
-
-
-def _pack_forward(layer: Layer, arrays: Arrays) -> Arrays:
-    """Return the arrays with panels of the weights, as products with their transpose need them."""
-    return _with_panels(_pack_transposed, layer, arrays, layer.gates * layer.directions, layer.units, layer.outputs)
-
-
-def _pack_backward(layer: Layer, arrays: Arrays) -> Arrays:
-    """Return the arrays with panels of the weights, as products with the weights themselves need them."""
-    return _with_panels(_pack_straight, layer, arrays, layer.directions, layer.outputs, layer.units)
-
-
-def _with_panels(pack: RangeKernel, layer: Layer, arrays: Arrays, groups: int, units: int, others: int) -> Arrays:
-    """Pack `groups` matrices of weights for products with so many `units`, and the projections for `others`."""
-    panel, dtype = layer.panel, arrays.weight.dtype
-    count = groups * -(-units // panel)
-    memory = workspace.get("recurrent panels", count, arrays.weight.size // (groups * units) * panel, dtype)
-    arrays = arrays._replace(panels=memory.reshape(-1))
-    workers = numba.get_num_threads() if memory.size > PARALLEL_ELEMENTS else 1
-    _run(pack, layer, arrays, 0, 0, count, workers)
+def _go_through(loop: RangeKernel, pack: RangeKernel, layer: Layer, steps: int, **arrays) -> None:
+    """Pack the weights, and go through all steps; where threads share out units they meet after each."""
+    weight, units, outputs = arrays["weight"], layer.units, layer.outputs
+    if pack is _pack_straight:  # for products with the weights themselves, not with their transpose
+        groups, terms, columns, others = layer.directions, layer.gates * units, outputs, units
+    else:
+        groups, terms, columns, others = layer.directions * layer.gates, outputs, units, outputs
+    count = groups * -(-columns // layer.panel)
+    panels = arrays["panels"] = workspace.get("recurrent panels", count, terms * layer.panel, weight.dtype)
     if layer.projected:
-        count = layer.directions * -(-others // panel)
-        memory = workspace.get("projection panels", count, units * panel, dtype)
-        arrays = arrays._replace(projection_panels=memory.reshape(-1))
-        _run(pack, layer, arrays, 1, 1, count, workers)
-    return arrays
-
-
-def _go_through(loop: RangeKernel, layer: Layer, arrays: Arrays, steps: int) -> None:
-    """Go through all steps; where threads share out units they meet after each."""
+        others = layer.directions * -(-others // layer.panel)
+        terms = units if pack is _pack_transposed else outputs
+        arrays["projection_panels"] = workspace.get("projection panels", others, terms * layer.panel, weight.dtype)
+    nothing = arrays["kind"] = np.empty(0, weight.dtype)
+    found = [arrays.get(name) for name in Arrays._fields]
+    found = [nothing if array is None else np.ascontiguousarray(array) for array in found]
+    ids = Arrays(*map(id, found[:-1]), nothing)  # type: ignore[arg-type]
+    workers = numba.get_num_threads() if panels.size > PARALLEL_ELEMENTS else 1
+    _run(pack, layer, ids, 0, 0, count, workers)
+    if layer.projected:
+        _run(pack, layer, ids, 1, 1, others, workers)
     if layer.elements:
         rounds = steps if layer.by_units else 1
-        _run(loop, layer, arrays, 0, steps // rounds, layer.workers, layer.workers, rounds)
+        _run(loop, layer, ids, 0, steps // rounds, layer.workers, layer.workers, rounds)
 
 
 def _run(
-    kernel: RangeKernel, layer: Layer, arrays: Arrays, first: int, last: int, count: int, workers: int, rounds: int = 1
+    kernel: RangeKernel, layer: Layer, ids: Arrays, first: int, last: int, count: int, workers: int, rounds: int = 1
 ) -> None:
     """Run a kernel with two numbers on a range, by several threads where that pays; further rounds add to both."""
-    ids = Arrays(*map(id, arrays[:-1]), arrays.kind)  # type: ignore[arg-type]
-    arguments = layer, ids, first, last
     if workers == 1 or not isinstance(kernel.kernel, Dispatcher):
         kernel.kernel(layer, ids, first, first + rounds * (last - first), 0, count)
     else:
+        arguments = layer, ids, first, last
         _share_out(kernel.address(arguments), *arguments, count, -(-count // workers), rounds)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ops.joining import cat
 from ..ops.operands import not_implemented, require_same_device, require_tensor
-from ..ops.recurrent import LSTM, NODES, Recurrent
+from ..ops.recurrent import LSTM, NODES, Recurrent, even_sizes
 from ..tensor import Tensor
 from . import functional as F
 
@@ -18,6 +18,9 @@ __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", 
 
 def _require_alike(name: str, input: Tensor, tensors: Sequence[Tensor]) -> None:
     """Refuse tensors of another type or on another device, and integers."""
+    dtype, where = input._array.dtype, input._device
+    if dtype.char in "fd" and all([t._array.dtype is dtype and t._device is where for t in tensors]):
+        return
     require_same_device(name, input, *tensors)
     for tensor in tensors:
         if tensor.dtype is not input.dtype:
@@ -38,14 +41,14 @@ def _apply(node: Recurrent, *inputs: Tensor) -> Any:
 
 def _require_weights(name: str, node: Recurrent, inputs: Sequence[Tensor]) -> None:
     """Check the shapes of a layer's weights against those of its elements and states."""
-    features, outputs = inputs[0].shape[-1], inputs[1].shape[-1]
-    size = node.gates * (inputs[2].shape[-1] if node.states == 2 else outputs)
+    features, outputs = inputs[0]._array.shape[-1], inputs[1]._array.shape[-1]
+    size = node.gates * (inputs[2]._array.shape[-1] if node.states == 2 else outputs)
     kinds: list[tuple[str, tuple[int, ...]]] = [("weight_ih", (size, features)), ("weight_hh", (size, outputs))]
     kinds += [("bias_ih", (size,)), ("bias_hh", (size,))] if node.biased else []
     kinds += [("weight_hr", (outputs, size // node.gates))] if node.projected else []
     for kind, (label, shape) in enumerate(kinds):
         for weight in node._weights(inputs, kind):
-            if tuple(weight.shape) != shape:
+            if weight._array.shape != shape:
                 raise RuntimeError(f"{name}: {label} must have shape {shape}, got {tuple(weight.shape)}")
 
 
@@ -70,14 +73,31 @@ def _arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
 
 
 def _layers(name: str, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
-    """Run all layers; return the outputs and the last states."""
+    """Run all layers with the arguments of one of the two forms."""
     given = _arguments(name, args, kwargs)
-    packed = "data" in given
-    x = given["data" if packed else "input"]
-    kind = NODES[mode]
-    hx: Any = given["hx"] if kind.states == 2 else (given["hx"],)
+    given["x"] = given.pop("data") if "data" in given else given.pop("input")
+    return run_layers(name, mode, **given)
+
+
+def run_layers(
+    name: str,
+    mode: str,
+    x: Tensor,
+    hx: Any,
+    params: Sequence[Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool = False,
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Run all layers, on packed sequences where there are `batch_sizes`; return the outputs and the last states."""
+    packed, kind = batch_sizes is not None, NODES[mode]
+    if kind.states == 1:
+        hx = (hx,)
     require_tensor(name, "data" if packed else "input", x)
-    params = list(given["params"])
     for argument, tensors in (("hx", hx), ("params", params)):
         if not isinstance(tensors, (tuple, list)):
             raise TypeError(f"{name}(): argument '{argument}' must be tuple of Tensors, not {type(tensors).__name__}")
@@ -85,45 +105,44 @@ def _layers(name: str, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any])
             require_tensor(name, argument, tensor)
     if len(hx) != kind.states:
         raise RuntimeError("lstm expects two hidden states")
-    if x.ndim != 3 - packed:
+    if x._array.ndim != 3 - packed:
         raise RuntimeError(f"{name}: input must have {3 - packed} dimensions, got {x.ndim}")
     _require_alike(name, x, [*hx, *params])
-    batch_first = not packed and given["batch_first"]
     if batch_first:
         x = x.transpose(0, 1)
-    if packed:
-        sizes = given["batch_sizes"]._array.astype(np.int64)
+    if batch_sizes is not None:
+        sizes = batch_sizes._array.astype(np.int64)
         if not len(sizes) or sizes.sum() != len(x._array) or (np.diff(sizes) > 0).any() or sizes[-1] < 0:
             raise RuntimeError(
                 f"{name}: batch_sizes must fall and add up to {x.shape[0]} elements, got {sizes.tolist()}"
             )
-    elif x.shape[0] == 0:
+    elif x._array.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
     else:
-        sizes = np.full(x.shape[0], x.shape[1], np.int64)
-    layers, directions = given["num_layers"], 2 if given["bidirectional"] else 1
+        sizes = even_sizes(*x._array.shape[:2])
+    directions = 2 if bidirectional else 1
     for tensor in hx:
-        if tensor.ndim != 3 or tensor.shape[0] != layers * directions or tensor.shape[1] != sizes[0]:
+        shape = tensor._array.shape
+        if len(shape) != 3 or shape[0] != num_layers * directions or shape[1] != sizes[0]:
             raise RuntimeError(
-                f"{name}: Expected hidden size ({layers * directions}, {sizes[0]}, *), got {list(tensor.shape)}"
+                f"{name}: Expected hidden size ({num_layers * directions}, {sizes[0]}, *), got {list(shape)}"
             )
-    biased = bool(given["has_biases"])
-    each = 2 + 2 * biased
-    projected = kind is LSTM and hx[0].shape[-1] != hx[1].shape[-1]
-    each += projected
-    if len(params) != layers * directions * each:
-        raise RuntimeError(f"{name}: got {len(params)} parameters, expected {layers * directions * each}")
+    biased = bool(has_biases)
+    projected = kind is LSTM and hx[0]._array.shape[-1] != hx[1]._array.shape[-1]
+    each = 2 + 2 * biased + projected
+    if len(params) != num_layers * directions * each:
+        raise RuntimeError(f"{name}: got {len(params)} parameters, expected {num_layers * directions * each}")
     ends = []
-    for layer in range(layers):
-        first = hx if layers == 1 else [s.narrow(0, layer * directions, directions) for s in hx]
+    for layer in range(num_layers):
+        first = hx if num_layers == 1 else [s.narrow(0, layer * directions, directions) for s in hx]
         weights = params[layer * directions * each : (layer + 1) * directions * each]
         node = kind(sizes, biased, directions == 2, projected)
         _require_weights(name, node, (x, *first, *weights))
         x, *last = _apply(node, x, *first, *weights)
         ends.append(last)
-        if given["dropout"] and given["train"] and layer < layers - 1:
-            x = F.dropout(x, given["dropout"])
-    states = ends[0] if layers == 1 else [cat(column) for column in zip(*ends, strict=True)]
+        if dropout and train and layer < num_layers - 1:
+            x = F.dropout(x, dropout)
+    states = ends[0] if num_layers == 1 else [cat(column) for column in zip(*ends, strict=True)]
     return (x.transpose(0, 1) if batch_first else x), *states
 
 
@@ -190,7 +209,7 @@ def _cell(name: str, mode: str, input: Tensor, hx: Sequence[Tensor], *weights: T
             raise RuntimeError(
                 f"hidden{number} has inconsistent hidden_size: got {tensor.shape[-1]}, expected {w_hh.shape[-1]}"
             )
-    node = kind(np.array([input.shape[0]]), len(given) == 4, cell=True)
+    node = kind(even_sizes(1, input.shape[0]), len(given) == 4, cell=True)
     _require_weights(name, node, (input, *hx, *given))
     return _apply(node, input, *hx, *given)
 

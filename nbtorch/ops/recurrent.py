@@ -8,6 +8,7 @@ are a special case of it, and a cell is a layer of one step.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -20,6 +21,17 @@ from ..device import allocate, array_module, contiguous, kernels_for
 from ..tensor import Tensor
 from .joining import cat, stack
 from .matmul import product
+
+
+@functools.lru_cache(maxsize=256)
+def even_sizes(steps: int, batch: int) -> np.ndarray:
+    """Return the batch sizes of sequences of one length; not to be changed."""
+    return np.full(steps, batch, np.int64)
+
+
+@functools.lru_cache(maxsize=256)
+def _even_starts(steps: int, batch: int) -> np.ndarray:
+    return np.arange(steps + 1) * batch
 
 
 class Recurrent(Node):
@@ -51,10 +63,12 @@ class Recurrent(Node):
         self.directions = 2 if bidirectional else 1
         self.biased, self.projected, self.cell = biased, projected, cell
         self.batch_sizes = batch_sizes
-        self.starts = np.zeros(len(batch_sizes) + 1, np.int64)
-        np.cumsum(batch_sizes, out=self.starts[1:])
         self.batch = int(batch_sizes[0])
         self.even = int(batch_sizes[-1]) == self.batch
+        if self.even:
+            self.starts = _even_starts(len(batch_sizes), self.batch)
+        else:
+            self.starts = np.concatenate([[0], np.cumsum(batch_sizes)])
         count = 1 + self.states + self.directions * (2 + 2 * biased + projected)
         self.saves_inputs = tuple(range(count))
         self.saves_outputs = () if cell else (0,)
@@ -126,6 +140,8 @@ class Recurrent(Node):
     def _last(self, sequences: Any) -> Any:
         """Return the states after the last step, (directions, B, *)."""
         places = self._last_places()
+        if self.directions == 1:
+            return sequences[0][places[0]].copy()[None]
         shape = (self.directions, self.batch, sequences[0].shape[-1])
         last = allocate(shape, sequences[0].dtype, self.where)
         for direction in range(self.directions):

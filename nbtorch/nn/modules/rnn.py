@@ -153,7 +153,7 @@ class RNNBase(Module):
 
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Refuse an input of another type, rank or number of features."""
-        dtype = self._flat_weights[0].dtype
+        dtype = getattr(self, self._all_weights[0][0]).dtype
         if input.dtype is not dtype:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). Convert input:"
@@ -207,7 +207,7 @@ class RNNBase(Module):
             data, batch_sizes, sorted_indices, unsorted_indices = input
             hx = self._zero_states(data, batch_sizes) if hx is None else self.permute_hidden(hx, sorted_indices)
             self.check_forward_args(data, hx, batch_sizes)
-            outputs, *states = self._function(data, batch_sizes, hx, *self._options())
+            outputs, *states = self._layers(data, hx, False, batch_sizes)
             packed = PackedSequence(outputs, batch_sizes, sorted_indices, unsorted_indices)
             return packed, self.permute_hidden(self._states(states), unsorted_indices)
         if input.dim() not in (2, 3):
@@ -215,19 +215,24 @@ class RNNBase(Module):
         batched = input.ndim == 3
         if not batched:
             input = input.unsqueeze(0 if self.batch_first else 1)
-        hx = self._zero_states(input, None) if hx is None else self._batched_states(hx, batched)
-        self.check_forward_args(input, hx, None)
-        outputs, *states = self._function(input, hx, *self._options(), self.batch_first)
+        if hx is None:
+            hx = self._zero_states(input, None)
+            self.check_input(input, None)
+        else:
+            hx = self._batched_states(hx, batched)
+            self.check_forward_args(input, hx, None)
+        outputs, *states = self._layers(input, hx, self.batch_first, None)
         if not batched:
             outputs, states = outputs.squeeze(0 if self.batch_first else 1), [s.squeeze(1) for s in states]
         return outputs, self._states(states)
 
-    def _options(self) -> tuple[Any, ...]:
-        return self._flat_weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional
+    def _layers(self, input: Tensor, hx: Any, batch_first: bool, batch_sizes: Tensor | None) -> tuple[Tensor, ...]:
+        options = self._flat_weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional
+        return recurrent.run_layers(self.mode.lower(), self.mode, input, hx, *options, batch_first, batch_sizes)
 
     def _zeros(self, input: Tensor, batch_sizes: Tensor | None, features: int) -> Tensor:
         layers, batch, _ = self.get_expected_hidden_size(input, batch_sizes)
-        return zeros(layers, batch, features, dtype=input.dtype, device=input.device)
+        return input._wrap_like(input._xp.zeros((layers, batch, features), input._array.dtype))
 
     def _zero_states(self, input: Tensor, batch_sizes: Tensor | None) -> Any:
         return self._zeros(input, batch_sizes, self.hidden_size)
@@ -245,10 +250,6 @@ class RNNBase(Module):
     @property
     def _kind(self) -> str:
         return self.mode.partition("_")[0]
-
-    @property
-    def _function(self) -> Any:
-        return getattr(recurrent, self.mode.lower())
 
 
 class RNN(RNNBase):
