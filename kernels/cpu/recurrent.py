@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from nbtorch.kernels.cpu.crew import join, meet, new_crew
 from nbtorch.kernels.cpu.objects import elements, emit_elements
 from nbtorch.kernels.cpu.ranges import RangeKernel, call_kernel
 from nbtorch.kernels.cpu.sharing import part, workspace, zero
@@ -40,8 +41,8 @@ from numba.np.arrayobj import populate_array
 PARALLEL_PRODUCTS = 1 << 20
 """Multiplications of a time loop above which it takes longer than waking the threads."""
 
-SHARED_STEP_PRODUCTS = 1 << 17
-"""Multiplications of a step above which threads may share it out and wait for each other: that takes 5 µs."""
+SHARED_STEP_PRODUCTS = 1 << 14
+"""Multiplications of a step above which threads may share it out and wait for each other."""
 
 PARALLEL_ELEMENTS = 1 << 16
 """Weights that take longer to pack than waking the threads."""
@@ -241,28 +242,24 @@ def _go_through(loop: RangeKernel, pack: RangeKernel, layer: Layer, steps: int, 
     if layer.projected:
         _run(pack, layer, ids, 1, 1, others, workers)
     if layer.elements:
-        rounds = steps if layer.by_units else 1
-        _run(loop, layer, ids, 0, steps // rounds, layer.workers, layer.workers, rounds)
+        crew = new_crew()
+        _run(loop, layer, ids, steps, id(crew), layer.workers, layer.workers)
 
 
-def _run(
-    kernel: RangeKernel, layer: Layer, ids: Arrays, first: int, last: int, count: int, workers: int, rounds: int = 1
-) -> None:
-    """Run a kernel with two numbers on a range, by several threads where that pays; further rounds add to both."""
+def _run(kernel: RangeKernel, layer: Layer, ids: Arrays, first: int, second: int, count: int, workers: int) -> None:
+    """Run a kernel with two numbers on a range, on several threads if there are several workers."""
     if workers == 1 or not isinstance(kernel.kernel, Dispatcher):
-        kernel.kernel(layer, ids, first, first + rounds * (last - first), 0, count)
+        kernel.kernel(layer, ids, first, second, 0, count)
     else:
-        arguments = layer, ids, first, last
-        _share_out(kernel.address(arguments), *arguments, count, -(-count // workers), rounds)
+        arguments = layer, ids, first, second
+        _share_out(kernel.address(arguments), *arguments, count, -(-count // workers))
 
 
 @njit(parallel=True)
-def _share_out(address, layer, arrays, first, last, count, length, rounds):
-    for number in range(rounds):
-        steps = number * (last - first)
-        for share in numba.prange((count + length - 1) // length):
-            begin = np.int64(share) * length
-            call_kernel(address, (layer, arrays, first + steps, last + steps), begin, min(begin + length, count))
+def _share_out(address, layer, arrays, first, second, count, length):
+    for share in numba.prange((count + length - 1) // length):
+        begin = np.int64(share) * length
+        call_kernel(address, (layer, arrays, first, second), begin, min(begin + length, count))
 
 
 def _pack_transposed_range(layer, arrays, projection, last, begin, end):
@@ -349,10 +346,10 @@ def _whole(arrays, place):
 
 
 @njit
-def _share(layer, worker, direction):
-    """Return first and last sequence, and first and last unit, of a worker's share of one direction."""
+def _share(layer, worker, workers, direction):
+    """Return first and last sequence, and first and last unit, of one of the workers' shares of one direction."""
     count = -(-layer.units // layer.panel) if layer.by_units else layer.batch
-    first, size = part(worker, layer.directions * count, layer.workers)
+    first, size = part(worker, layer.directions * count, workers)
     last = max(0, min(first + size - direction * count, count))
     first = max(0, min(first - direction * count, count))
     if layer.by_units:
@@ -620,13 +617,17 @@ def _gru_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad, 
 def _forward(name: str, cell, gates: int) -> RangeKernel:
     """Make the time loop of a kind of cell; `begin` to `end` are workers."""
 
-    def kernel(layer, arrays, first_step, last_step, begin, end):
+    def kernel(layer, arrays, steps, crew, begin, end):
         tile, work = np.empty(STRIP * layer.panel, arrays.kind.dtype), np.empty(layer.units, arrays.kind.dtype)
+        shared, workers = elements(crew, 0, 24, layer.starts), layer.workers
+        if layer.by_units:
+            begin, workers = join(shared, workers)
+            end = begin + (begin >= 0)
         for worker in range(begin, end):
-            for number in range(first_step, last_step):
+            for number in range(steps):
                 for direction in range(layer.directions):
                     step = number if direction == 0 else layer.steps - 1 - number
-                    first, last, first_unit, last_unit = _share(layer, worker, direction)
+                    first, last, first_unit, last_unit = _share(layer, worker, workers, direction)
                     last = min(last, _active(layer, step))
                     for unit in range(first_unit, last_unit, layer.panel):
                         width, row = min(layer.panel, layer.units - unit), first
@@ -639,6 +640,8 @@ def _forward(name: str, cell, gates: int) -> RangeKernel:
                         cell(layer, arrays, direction, step, sequence, first_unit, last_unit - first_unit, work)
                     if layer.projected:
                         _project(layer, arrays, direction, step, first, last, tile)
+                if layer.by_units:
+                    meet(shared, workers, number + 1)
 
     kernel.__name__ = kernel.__qualname__ = name
     return RangeKernel(kernel, PARALLEL_PRODUCTS)
@@ -664,17 +667,21 @@ def _project(layer, arrays, direction, step, first, last, tile):
 def _backward(name: str, cell_grad) -> RangeKernel:
     """Make the time loop of a kind of cell's gradient, which has a last step more: that to the first states."""
 
-    def kernel(layer, arrays, first_step, last_step, begin, end):
+    def kernel(layer, arrays, steps, crew, begin, end):
         outputs = layer.outputs
         tile = np.empty(STRIP * layer.panel, arrays.kind.dtype)
         sums = np.empty(tile.size if layer.projected else 0, arrays.kind.dtype)
         work, grad = np.empty(layer.units, arrays.kind.dtype), np.empty(outputs, arrays.kind.dtype)
+        shared, workers = elements(crew, 0, 24, layer.starts), layer.workers
+        if layer.by_units:
+            begin, workers = join(shared, workers)
+            end = begin + (begin >= 0)
         for worker in range(begin, end):
-            for number in range(first_step, last_step):
+            for number in range(steps):
                 for direction in range(layer.directions):
                     step = layer.steps - 1 - number if direction == 0 else number
                     later = step + 1 if direction == 0 else step - 1
-                    first, last, first_unit, last_unit = _share(layer, worker, direction)
+                    first, last, first_unit, last_unit = _share(layer, worker, workers, direction)
                     last_output = outputs if layer.projected else last_unit
                     sent = min(last, _active(layer, later))
                     _multiply_grads(layer, arrays, direction, later, first, sent, first_unit, last_output, tile)
@@ -704,6 +711,8 @@ def _backward(name: str, cell_grad) -> RangeKernel:
                                 for r in range(rows):
                                     total = piece(sums, r * layer.panel, width)
                                     cell_grad(layer, arrays, direction, step, row + r, unit, width, total, work)
+                if layer.by_units:
+                    meet(shared, workers, number + 1)
 
     kernel.__name__ = kernel.__qualname__ = name
     return RangeKernel(kernel, PARALLEL_PRODUCTS)
