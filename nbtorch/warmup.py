@@ -256,7 +256,7 @@ def _losses(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
 
         def backward(scores: Any = scores, forward: Any = forward) -> Any:
             given = forward()
-            kept = kernels.label_forward(*given)[2]
+            _, kept = kernels.label_forward(*given)
             return *given[:5], kept, "mean", _zeros((1,), dtype, where), scores()
 
         yield kernels.label_backward, backward

@@ -42,17 +42,15 @@ def label_forward(
     reduction: str,
     output: np.ndarray,
     grad_x: np.ndarray | None = None,
-) -> tuple[float, float, None]:
+) -> tuple[np.ndarray, None]:
     """Write the losses against class indices, with a share of `smoothing` against all classes alike, or their total.
 
-    `grad_x` receives what `label_backward` writes for a gradient of 1. Returns the sum of the weights that count, the
-    number of labels out of range, and what `label_backward` wants to be given: nothing.
+    `grad_x` receives what `label_backward` writes for a gradient of 1. Returns an array that begins with the sum of
+    the weights that count and the number of labels out of range, and what `label_backward` wants to be given: nothing.
     """
     dtype, each, mean, output = x.dtype, reduction == "none", reduction == "mean", output.ravel()
     target = _NOTHING[dtype, x.ndim] if grad_x is None else grad_x
-    record = _run_labels(x, labels, weight, smoothing, ignored, each, mean, _ONE[dtype], target, output)
-    divisor, wrong = record[:2].tolist()
-    return divisor, wrong, None
+    return _run_labels(x, labels, weight, smoothing, ignored, each, mean, _ONE[dtype], target, output), None
 
 
 def label_backward(
@@ -132,15 +130,18 @@ def _run_distributions(x: np.ndarray, *arguments: Any) -> None:
 
 def nll_forward(
     x: np.ndarray, labels: np.ndarray, weight: np.ndarray, ignored: int, reduction: str, output: np.ndarray
-) -> tuple[float, float]:
-    """Write -weight·x at the labels, for log-probabilities x, or their total; returns what `label_forward` does."""
-    count, each, mean, output = -(-labels.size // RUN), reduction == "none", reduction == "mean", output.ravel()
-    sums = np.empty((count + 1, 3))
-    _nll(count, labels.size, x, labels, weight, ignored, each, mean, output, sums)
-    if labels.size >= PARALLEL_SIZE:
-        _finish_nll(sums, each, mean, output)
-    _, divisor, wrong = sums[count].tolist()
-    return divisor, wrong
+) -> np.ndarray:
+    """Write -weight·x at the labels, for log-probabilities x, or their total.
+
+    Returns an array that begins with the sum of the weights that count and the number of labels out of range.
+    """
+    size, each, mean, output = labels.size, reduction == "none", reduction == "mean", output.ravel()
+    count = -(-size // RUN)
+    record = np.empty(2 + 3 * count)
+    _nll(count, size, x, labels, weight, ignored, each, mean, output, record)
+    if size >= PARALLEL_SIZE:
+        _finish_nll(record, each, mean, output)
+    return record
 
 
 def nll_backward(
@@ -519,18 +520,18 @@ def _distribution_strip_range(x, goals, weight, smoothing, each, mean, grad, gra
 
 
 @njit
-def _finish_nll(sums, each, mean, output):
-    """Add up the sums of losses, of weights and of wrong labels in the last row; write the total of the losses."""
-    runs = sums.shape[0] - 1
-    sums[runs] = 0
-    for run in range(runs):
-        for column in range(3):
-            sums[runs, column] += sums[run, column]
+def _finish_nll(record, each, mean, output):
+    """Add up the runs' sums of weights, of wrong labels and of losses; write the total of the losses."""
+    total, record[0], record[1] = 0.0, 0, 0
+    for place in range(2, record.size, 3):
+        record[0] += record[place]
+        record[1] += record[place + 1]
+        total += record[place + 2]
     if not each:
-        output[0] = sums[runs, 0] / (sums[runs, 1] if mean else 1.0)
+        output[0] = total / (record[0] if mean else 1.0)
 
 
-def _nll_range(x, labels, weight, ignored, each, mean, output, sums, begin, end):
+def _nll_range(x, labels, weight, ignored, each, mean, output, record, begin, end):
     classes, inner, one = x.shape[1], x.size // (x.shape[0] * x.shape[1]), x.dtype.type(1)
     scores, flat = x.reshape(x.size), labels.reshape(labels.size)
     for run in range(begin, end):
@@ -552,9 +553,10 @@ def _nll_range(x, labels, weight, ignored, each, mean, output, sums, begin, end)
             position += 1
             if position == inner:
                 outer, position = outer + 1, 0
-        sums[run, 0], sums[run, 1], sums[run, 2] = total_loss, total_weight, wrong
-    if begin == 0 and end == sums.shape[0] - 1:
-        _finish_nll(sums, each, mean, output)
+        start = 2 + 3 * run
+        record[start], record[start + 1], record[start + 2] = total_weight, wrong, total_loss
+    if begin == 0 and 2 + 3 * end == record.size:
+        _finish_nll(record, each, mean, output)
 
 
 def _nll_gradients(labels, weight, ignored, grad, scale, grad_x, begin, end):

@@ -60,7 +60,7 @@ class RangeKernel:
 def _kind(argument: Any) -> Any:
     """Return what tells arguments of different types apart, at little cost; a tuple's last item speaks for it."""
     if isinstance(argument, np.ndarray):
-        return argument.dtype
+        return argument.dtype, argument.ndim
     return (type(argument), _kind(argument[-1])) if isinstance(argument, tuple) else type(argument)
 
 

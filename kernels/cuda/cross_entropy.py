@@ -19,10 +19,10 @@ BLOCKS = 2
 
 def label_forward(
     x: Any, labels: Any, weight: Any, smoothing: float, ignored: int, reduction: str, output: Any
-) -> tuple[float, int, Any]:
+) -> tuple[tuple[float, int], Any]:
     """Write the losses against class indices, with a share of `smoothing` against all classes alike, or their total.
 
-    Returns the sum of the weights that count, the number of labels out of range, and what `label_backward` wants.
+    Returns the sum of the weights that count with the number of labels out of range, and what `label_backward` wants.
     """
     rows, classes, inner = _extents(x)
     losses, counted, tops, totals = _per_row(x, reduction, output, 4)
@@ -30,7 +30,7 @@ def label_forward(
     kernel(target.blocks_for_rows(rows), x, labels, weight, tops, totals, losses, counted, *sizes)
     divisor, wrong = _counted(counted, labels, classes, ignored)
     _reduce(losses, reduction, divisor, output)
-    return divisor, wrong, (tops, totals, divisor)
+    return (divisor, wrong), (tops, totals, divisor)
 
 
 def label_backward(
@@ -83,7 +83,10 @@ def distribution_backward(
 
 
 def nll_forward(x: Any, labels: Any, weight: Any, ignored: int, reduction: str, output: Any) -> tuple[float, int]:
-    """Write -weight·x at the labels, for log-probabilities x, or their total; returns what `label_forward` does."""
+    """Write -weight·x at the labels, for log-probabilities x, or their total.
+
+    Returns the sum of the weights that count and the number of labels out of range.
+    """
     _, classes, inner = _extents(x)
     losses, counted = _per_row(x, reduction, output, 2)
     kernel, sizes = pick(np.dtype(x.dtype)), (labels.size, classes, inner, weight.size, ignored)

@@ -945,10 +945,11 @@ def nll_loss(
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
         require_tensor("nll_loss", "input", input)
         require_tensor("nll_loss", "target", target)
-    if not _are_plain_classes(input, target, weight):
-        _check_classes("nll_loss", input, target, weight)
-        if input._array.dtype.kind not in dtypes.FLOATING:
-            raise not_implemented("nll_loss_out_frame", input.dtype, "a floating-point type")
+    if _are_plain_classes(input, target, weight):
+        return loss.NllLoss(target._array, ignore_index, None, reduction)(input)
+    _check_classes("nll_loss", input, target, weight)
+    if input._array.dtype.kind not in dtypes.FLOATING:
+        raise not_implemented("nll_loss_out_frame", input.dtype, "a floating-point type")
     alone = input._array.ndim == 1
     labels, factors = _labels(target, alone), None if weight is None else weight._array.reshape(-1)
     return loss.NllLoss(labels, ignore_index, factors, reduction, alone)(input.unsqueeze(0) if alone else input)
@@ -1046,14 +1047,15 @@ def cross_entropy(
         require_tensor("cross_entropy", "target", target)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if _are_plain_classes(input, target, weight):
+        return loss.CrossEntropy(target._array, ignore_index, None, reduction, label_smoothing)(input)
+    if target._array.shape == input._array.shape:
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, ignore_index)
+    _require_scores(input)
+    _check_classes("cross_entropy", input, target, weight)
+    if label_smoothing > 0:
+        _check_smoothing(input, target, weight)
     alone = input._array.ndim == 1
-    if not _are_plain_classes(input, target, weight):
-        if target._array.shape == input._array.shape:
-            return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, ignore_index)
-        _require_scores(input)
-        _check_classes("cross_entropy", input, target, weight)
-        if label_smoothing > 0:
-            _check_smoothing(input, target, weight)
     labels, factors = _labels(target, alone), None if weight is None else weight._array.reshape(-1)
     node = loss.CrossEntropy(labels, ignore_index, factors, reduction, label_smoothing, alone)
     return node(input.unsqueeze(0) if alone else input)

@@ -116,7 +116,8 @@ class Loss(Node):
     def __call__(self, *inputs: Tensor) -> Any:
         """Compute the loss, and its gradient if that is going to be wanted; CPU tensors take a short way."""
         x = inputs[0]
-        if x._device is not CPU or x._array.dtype.char not in "fd":
+        array = x._array
+        if x._device is not CPU or array.dtype.char not in "fd":
             self.prepares = self.reduction != "none" and x._device is CPU and state.enabled and x._tracked()
             return super().__call__(*inputs)
         recorded = False
@@ -124,9 +125,10 @@ class Loss(Node):
             for each in inputs:
                 if each._requires_grad or (each._base is not None and each._tracked()):
                     recorded = True
-            self.prepares = recorded and x._requires_grad and self.reduction != "none"
+            if recorded:
+                self.prepares = x._requires_grad and self.reduction != "none"
         result = _new(Tensor)
-        result._array = self.compute(*[each._array for each in inputs])
+        result._array = self.compute(array) if len(inputs) == 1 else self.compute(array, inputs[1]._array)
         if recorded:
             self.record(inputs, (result,))
         elif observers.count and state.inference:
@@ -172,9 +174,18 @@ class ClassLoss(Loss):
 
     keeps_state = True
     kept: Any = None  # what the kernels keep for backward
+    counts: Any = (0.0, 0)  # the sum of the weights that count, and how many labels are out of range
 
     def __init__(self, weight: Any, reduction: str, alone: bool) -> None:
         self.weight, self.reduction, self.alone, self.slopes = weight, reduction, alone, []
+
+    @property
+    def factor(self) -> float:
+        """What the sum of the losses is multiplied by."""
+        if self.reduction != "mean":
+            return 1.0
+        divisor = float(self.counts[0])
+        return 1 / divisor if divisor else math.inf
 
     def _columns(self, x: Any) -> Any:
         """Return scores as (N, C), or (N, C, the product of the other extents)."""
@@ -188,9 +199,9 @@ class ClassLoss(Loss):
 
     def _labels(self, target: Any, x: Any) -> Any:
         """Return class indices of such scores as (N,), or (N, the product of the other extents)."""
-        target = contiguous(target, self.where)
-        shape = x.shape[:1] + x.shape[2:]
-        return target if target.shape == shape else target.reshape(shape)
+        if not target.flags.c_contiguous:
+            target = contiguous(target, self.where)
+        return target if target.ndim == x.ndim - 1 else target.reshape(x.shape[:1] + x.shape[2:])
 
     def _weights(self, dtype: Any) -> Any:
         """Return the classes' factors in the type of the scores; an empty array where there are none."""
@@ -204,19 +215,14 @@ class ClassLoss(Loss):
             shape = ()
         return _empty(shape, dtype) if self.where is CPU else allocate(shape, dtype, self.where)
 
-    def _of_nothing(self, output: Any, divisor: float) -> Any:
+    def _of_nothing(self, output: Any) -> Any:
         """Return the losses of no scores, or their total."""
-        output[...] = math.nan if self.reduction == "mean" and not divisor else 0
+        output[...] = math.nan if self.reduction == "mean" and not self.counts[0] else 0
         return output
-
-    def _divide(self, divisor: float) -> None:
-        """Note by what the total of the losses was divided."""
-        if self.reduction == "mean":
-            self.scale = 1 / divisor if divisor else math.inf
 
     def _per_loss(self, grad: Tensor) -> Tensor:
         """Return the gradients of the single losses, of the extents of the scores with one class."""
-        grad = grad * self.scale
+        grad = grad * self.factor
         return grad.unsqueeze(0 if self.alone else 1) if self.reduction == "none" else grad
 
 
@@ -244,18 +250,15 @@ class NllLoss(ClassLoss):
     def compute(self, log_probabilities: Any) -> Any:
         x = self._columns(log_probabilities)
         self.shape, self.dtype = log_probabilities.shape, x.dtype
-        self.labels = self._labels(self.target, x)
+        self.labels = labels = self._labels(self.target, x)
         output = self._output(self.target.shape, x.dtype)
-        if self.labels.size:
-            kernels = kernels_for(self.where, "cross_entropy")
-            numbers = self._weights(x.dtype), self.ignore_index, self.reduction
-            divisor, wrong = kernels.nll_forward(x, self.labels, *numbers, output)
-            if wrong:
-                refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
-            self._divide(divisor)
-            return output
-        self._divide(0)
-        return self._of_nothing(output, 0)
+        if not labels.size:
+            return self._of_nothing(output)
+        numbers = self._weights(x.dtype), self.ignore_index, self.reduction
+        self.counts = counts = kernels_for(self.where, "cross_entropy").nll_forward(x, labels, *numbers, output)
+        if counts[1]:
+            refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
+        return output
 
     def backward(self, grad: Tensor) -> Tensor:
         if state.enabled:
@@ -266,7 +269,7 @@ class NllLoss(ClassLoss):
         """Return the gradient of the log-probabilities, given that of the losses or of their total."""
         result = allocate(self.shape, self.dtype, self.where)
         if result.size:
-            numbers = self._weights(self.dtype), self.ignore_index, contiguous(grad, self.where), self.scale
+            numbers = self._weights(self.dtype), self.ignore_index, contiguous(grad, self.where), self.factor
             kernels = kernels_for(self.where, "cross_entropy")
             kernels.nll_backward(self.labels, *numbers, self._columns(result))
         return result
@@ -291,8 +294,8 @@ class NllLossGrad(Node):
         target = grad._wrap_like(loss.target)
         ignored = target == loss.ignore_index
         picked = grad.gather(1, target.masked_fill(ignored, 0).unsqueeze(1)).squeeze(1)
-        factors = -loss.scale if loss.weight is None else grad._wrap_like(loss.weight)[target.masked_fill(ignored, 0)]
-        values = (picked * (factors if loss.weight is None else factors * -loss.scale)).masked_fill(ignored, 0)
+        factors = -loss.factor if loss.weight is None else grad._wrap_like(loss.weight)[target.masked_fill(ignored, 0)]
+        values = (picked * (factors if loss.weight is None else factors * -loss.factor)).masked_fill(ignored, 0)
         if loss.reduction == "none":
             return values.reshape(()) if loss.alone else values
         return values.sum()
@@ -327,13 +330,12 @@ class CrossEntropy(ClassLoss):
             kernels = kernels_for(self.where, "cross_entropy")
             options = self._weights(x.dtype), self.smoothing, self.ignore_index, self.reduction
             given = (output,) if room is None else (output, room)
-            divisor, wrong, self.kept = kernels.label_forward(x, self.labels, *options, *given)
+            self.counts, self.kept = kernels.label_forward(x, self.labels, *options, *given)
         else:
-            divisor, wrong = 0.0, (self.labels != self.ignore_index).any()
-            self._of_nothing(output, divisor)
-        if wrong:
+            self.counts = 0.0, (self.labels != self.ignore_index).any()
+            self._of_nothing(output)
+        if self.counts[1]:
             refuse_class("nll_loss", self.target, x.shape[1], self.ignore_index)
-        self._divide(divisor)
         return output
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -377,10 +379,9 @@ class SoftCrossEntropy(ClassLoss):
     def compute(self, scores: Any, target: Any) -> Any:
         x, goal = self._columns(scores), self._columns(target)
         output, room = self._output(scores.shape[:1] + scores.shape[2:], x.dtype), self._room(x)
-        count = math.prod(x.shape[:1] + x.shape[2:])
-        self._divide(count)
+        self.counts = math.prod(x.shape[:1] + x.shape[2:]), 0
         if not x.size:
-            return self._of_nothing(output, count)
+            return self._of_nothing(output)
         options = self._weights(x.dtype), self.smoothing, self.reduction
         given = (output,) if room is None else (output, room)
         self.kept = kernels_for(self.where, "cross_entropy").distribution_forward(x, goal, *options, *given)

@@ -431,3 +431,20 @@ def test_gradients_of_half_precision_are_prepared_once():
         assert first.dtype is nbtorch.float16
         assert first.equal(second * 4)
         assert second.equal(third)
+
+
+def test_one_kernel_for_scores_of_several_ranks():
+    """Large enough for several threads, which are told the types of the arguments."""
+    for shape in ((64, 300), (4, 300, 20), (4, 300, 5, 4)):
+        scores = nbtorch.randn(*shape).log_softmax(1)
+        labels = nbtorch.randint(0, 300, (shape[0], *shape[2:]))
+        picked = -scores.gather(1, labels.unsqueeze(1)).squeeze(1)
+        for function in (nbtorch.nn.functional.nll_loss, nbtorch.nn.functional.cross_entropy):
+            x = scores.clone().requires_grad_()
+            result = function(x, labels)
+            result.backward()
+            assert float(result.detach()) == pytest.approx(float(picked.mean()), rel=1e-5)
+            hits = x.grad.gather(1, labels.unsqueeze(1))
+            assert float(hits.max()) < 0
+            wanted = -1.0 if function is nbtorch.nn.functional.nll_loss else 0.0
+            assert float(x.grad.sum()) == pytest.approx(wanted, abs=1e-5)
