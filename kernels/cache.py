@@ -35,6 +35,7 @@ from numba.core.caching import _Cache
 from numba.core.serialize import dumps, loads
 
 from . import sources
+from .dispatcher import loaded_helper
 from .sources import digest
 
 KEPT_FOLDERS = 8
@@ -136,33 +137,47 @@ class KernelCache(_Cache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled overload for `sig`, or None if it has to be compiled."""
+        return self._load(sig, "", target_context, compiler.CompileResult._rebuild)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a freshly compiled overload on disk, unless the sources were edited while this process ran."""
+        self._save(sig, "", data)
+
+    def load_helper(self, sig: Any, target_context: Any) -> Any:
+        """Return the overload for `sig` that other kernels call, or None if it has to be compiled."""
+        return self._load(sig, "helper", target_context, loaded_helper)
+
+    def save_helper(self, sig: Any, data: Any) -> None:
+        """Keep an overload that other kernels call."""
+        self._save(sig, "helper", data)
+
+    def _load(self, sig: Any, kind: str, target_context: Any, rebuild: Callable[..., Any]) -> Any:
         target_context.refresh()
-        path = self._entry(sig, target_context.codegen())
+        path = self._entry(sig, kind, target_context.codegen())
         if path is None:
             return None
         payload = read_entry(path)
         if payload is None:
             return None
         try:
-            return compiler.CompileResult._rebuild(target_context, *loads(payload))
+            return rebuild(target_context, *loads(payload))
         except Exception:  # whatever a damaged or foreign file raises: it is worth a compilation, not a traceback
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a freshly compiled overload on disk, unless the sources were edited while this process ran."""
+    def _save(self, sig: Any, kind: str, data: Any) -> None:
         if sources.edited_since_import(self._function):
             return
         if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
             return
-        path = self._entry(sig, data.codegen)
+        path = self._entry(sig, kind, data.codegen)
         if path is None:
             return
         write_entry(path, dumps(data._reduce()))
 
-    def _entry(self, sig: Any, codegen: Any) -> Path | None:
-        """Return the path of the entry for `sig`; None if this function or signature cannot be kept."""
+    def _entry(self, sig: Any, kind: str, codegen: Any) -> Path | None:
+        """Return the path of the entry of some kind for `sig`; None if this function or signature cannot be kept."""
         signature = str(sig)
         own_source = _own_source(self._function)
         if not self._enabled or own_source is None or " at 0x" in signature:
@@ -171,7 +186,9 @@ class KernelCache(_Cache):
         family = self._function.__module__.rpartition(".")[2]
         key = digest((self._function.__module__, sources.digest_behind(self._function), _settings(), target))
         folder = cache_root() / f"{family}-{key[:20]}"
-        name = digest((signature, _tuple_classes(sig), own_source, describe_function(self._function), self._options))
+        name = digest(
+            (signature, kind, _tuple_classes(sig), own_source, describe_function(self._function), self._options)
+        )
         return folder / f"{self._function.__name__.strip('<>')}-{name[:32]}.bin"
 
 

@@ -19,6 +19,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.np.ufunc.parallel import NUM_THREADS
 
 from .cache import KernelCache
+from .dispatcher import KernelDispatcher
 
 # Waiting OpenMP threads spin. On a busy machine a long spin takes the core from the thread that is waited for: four
 # epochs of the example took 19 s beside other work, 5 s with this setting; on an idle machine it makes no difference.
@@ -50,10 +51,10 @@ def njit(
         return lambda function: njit(function, parallel=parallel, fastmath=fastmath, **options)
     if fastmath is True or FORBIDDEN_FASTMATH & set(fastmath or ()):
         raise ValueError(f"njit: fastmath must be a set of flags without {sorted(FORBIDDEN_FASTMATH)}, got {fastmath}")
-    options = {"nogil": True, "error_model": "numpy", **options}
-    kernel = numba.njit(function, parallel=parallel, fastmath=set(fastmath), **options)
-    if not isinstance(kernel, Dispatcher):  # NUMBA_DISABLE_JIT=1
-        return kernel
+    if config.DISABLE_JIT:
+        return function
+    shared = {"nopython": True, "boundscheck": None, "nogil": True, "error_model": "numpy"}
+    kernel = KernelDispatcher(function, None, {**shared, "parallel": parallel, "fastmath": set(fastmath), **options})
     kernel._cache = KernelCache(kernel.py_func, kernel.targetoptions)
     return ParallelKernel(kernel) if parallel else kernel
 
