@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from nbtorch.kernels.cpu.norm import SUMS
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.softmax import STRIP, exp_sum, highest
+from nbtorch.kernels.cpu.softmax import exp_sum, highest
 from nbtorch.kernels.elementary import exp_below, log
 from nbtorch.kernels.jit import njit
 
@@ -151,13 +151,48 @@ def nll_backward(
     _nll_backward(len(grad_x), grad_x.size, labels, weight, ignored, grad.ravel(), scale, grad_x)
 
 
+@njit
+def nll_of_rows(x, labels, ignored, mean, output):
+    """Do what `nll_forward` does for a few rows without weights; returns the number of labels out of range."""
+    classes, total, count, wrong = x.shape[1], 0.0, 0, 0
+    for row in range(labels.size):
+        label = labels[row]
+        if label != ignored:
+            if 0 <= label < classes:
+                total -= x[row, label]
+                count += 1
+            else:
+                wrong += 1
+    output[()] = total / (float(count) if mean else 1.0)
+    return wrong
+
+
+@njit
+def cross_entropy_of_rows(x, labels, ignored, mean, output):
+    """Do what `label_forward` does for few scores without weights; returns the number of labels out of range."""
+    rows, classes = x.shape
+    together = max(1, TOGETHER // classes)
+    blocks = (rows + together - 1) // together
+    nothing, total, record = np.empty((0, 0), x.dtype), np.empty(1, x.dtype), np.empty(2 + blocks)
+    weight = nothing.reshape(0)
+    _label_row_kernel(x, labels, weight, 0.0, ignored, False, mean, total, nothing, total, record, 0, blocks)
+    output[()] = total[0]
+    return int(record[1])
+
+
 def _row_blocks(x: np.ndarray) -> int:
     rows, classes = x.shape
     return -(-rows // max(1, TOGETHER // classes))
 
 
 def _strips(x: np.ndarray) -> int:
-    return -(-x.shape[2] // STRIP)
+    return -(-x.shape[2] // _width(x.shape[1]))
+
+
+@njit
+def _width(classes):
+    """Return how many neighbouring distributions are taken together: what fits the first cache, whole vectors."""
+    return min(512, max(64, 4096 // classes // 16 * 16))
 
 
 @njit
@@ -318,26 +353,26 @@ def _label_row_range(x, labels, weight, smoothing, ignored, each, mean, grad, gr
 
 
 @njit
-def _strip_parts(x, outer, first, last, grad_x, tops, totals, logarithms):
-    """Do what `_softmax_parts` does for a strip; exponentials go to `grad_x` where it has elements."""
+def _strip_parts(x, outer, first, last, tile, tops, totals, logarithms):
+    """Do what `_softmax_parts` does for a strip; the exponentials go to `tile`, (classes, width or more).
+
+    Neighbouring classes lie a multiple of a page apart, which few places in the first cache are for: hence the copy.
+    """
     classes, width = x.shape[1], last - first
     tops[:width] = x[outer, 0, first:last]
     totals[:width] = 0
-    for c in range(1, classes):
-        source = x[outer, c, first:last]
+    for c in range(classes):
+        source, target = x[outer, c, first:last], tile[c]
         for i in range(width):
-            tops[i] = source[i] if source[i] > tops[i] else tops[i]
-    if grad_x.size:
-        for c in range(classes):
-            source, target = x[outer, c, first:last], grad_x[outer, c, first:last]
-            for i in range(width):
-                target[i] = exp_below(source[i] - tops[i])
-                totals[i] += target[i]
-    else:
-        for c in range(classes):
-            source = x[outer, c, first:last]
-            for i in range(width):
-                totals[i] += exp_below(source[i] - tops[i])
+            value, top = source[i], tops[i]
+            target[i] = value
+            tops[i] = value if value > top else top
+    for c in range(classes):
+        target = tile[c]
+        for i in range(width):
+            value = exp_below(target[i] - tops[i])
+            target[i] = value
+            totals[i] += value
     for i in range(width):
         logarithms[i] = log(totals[i])
 
@@ -366,8 +401,10 @@ def _label_losses(x, outer, first, last, labels, weight, smoothing, ignored, top
 
 
 @njit
-def _label_strip_gradients(outer, first, last, labels, weight, whole, smoothing, ignored, g, totals, grad_x, work):
-    """Turn the exponentials of a strip into gradients, times g; `work` holds three strips."""
+def _label_strip_gradients(
+    outer, first, last, labels, weight, whole, smoothing, ignored, g, tile, totals, grad_x, work
+):
+    """Write the gradients of a strip, times g, given its exponentials; `work` holds three strips."""
     classes, width, one, zero = grad_x.shape[1], last - first, grad_x.dtype.type(1), grad_x.dtype.type(0)
     rest, share = grad_x.dtype.type(1 - smoothing), grad_x.dtype.type(smoothing / classes)
     hard, soft, slope = work[0], work[1], work[2]
@@ -381,14 +418,14 @@ def _label_strip_gradients(outer, first, last, labels, weight, whole, smoothing,
             slope[i] = (hard[i] + soft[i] * grad_x.dtype.type(whole)) / totals[i]
     if smoothing > 0:
         for c in range(classes):
-            target, factor = grad_x[outer, c, first:last], weight[c] if weight.size else one
+            source, target, factor = tile[c], grad_x[outer, c, first:last], weight[c] if weight.size else one
             for i in range(width):
-                target[i] = target[i] * slope[i] - soft[i] * factor
+                target[i] = source[i] * slope[i] - soft[i] * factor
     else:
         for c in range(classes):
-            target = grad_x[outer, c, first:last]
+            source, target = tile[c], grad_x[outer, c, first:last]
             for i in range(width):
-                target[i] *= slope[i]
+                target[i] = source[i] * slope[i]
     for i in range(width):
         label = labels[outer, first + i]
         if label == ignored or label < 0 or label >= classes:
@@ -399,7 +436,12 @@ def _label_strip_gradients(outer, first, last, labels, weight, whole, smoothing,
 
 def _label_strip_range(x, labels, weight, smoothing, ignored, each, mean, grad, grad_x, output, record, begin, end):
     classes, inner = x.shape[1:]
-    strips, whole, work = (inner + STRIP - 1) // STRIP, _weight_sum(weight, classes), np.empty((8, STRIP), x.dtype)
+    strip, whole = _width(classes), _weight_sum(weight, classes)
+    strips, work, tile = (
+        (inner + strip - 1) // strip,
+        np.empty((8, strip), x.dtype),
+        np.empty((classes, strip), x.dtype),
+    )
     tops, totals, logarithms, losses, g = work[0], work[1], work[2], work[3], work[4]
     divisor, wrong = _counted(labels, weight, ignored, classes)
     if begin == 0:
@@ -408,9 +450,9 @@ def _label_strip_range(x, labels, weight, smoothing, ignored, each, mean, grad, 
         divisor = 1.0
     scale, partial = x.dtype.type(1 / divisor), record[2:]
     for number in range(begin, end):
-        outer, first = number // strips, number % strips * STRIP
-        last, place = min(first + STRIP, inner), outer * inner + first
-        _strip_parts(x, outer, first, last, grad_x, tops, totals, logarithms)
+        outer, first = number // strips, number % strips * strip
+        last, place = min(first + strip, inner), outer * inner + first
+        _strip_parts(x, outer, first, last, tile, tops, totals, logarithms)
         partial[number] = _label_losses(
             x, outer, first, last, labels, weight, smoothing, ignored, tops, logarithms, losses
         )
@@ -420,7 +462,7 @@ def _label_strip_range(x, labels, weight, smoothing, ignored, each, mean, grad, 
             for i in range(last - first):
                 g[i] = grad[place + i if grad.size > 1 else 0] * scale
             _label_strip_gradients(
-                outer, first, last, labels, weight, whole, smoothing, ignored, g, totals, grad_x, work[5:]
+                outer, first, last, labels, weight, whole, smoothing, ignored, g, tile, totals, grad_x, work[5:]
             )
     if begin == 0 and end == partial.size:
         _finish(partial, divisor, each, output)
@@ -482,16 +524,21 @@ def _distribution_row_range(x, goals, weight, smoothing, each, mean, grad, grad_
 
 def _distribution_strip_range(x, goals, weight, smoothing, each, mean, grad, grad_x, output, partial, begin, end):
     classes, inner = x.shape[1:]
-    strips, work = (inner + STRIP - 1) // STRIP, np.empty((7, STRIP), x.dtype)
+    strip = _width(classes)
+    strips, work, tile = (
+        (inner + strip - 1) // strip,
+        np.empty((7, strip), x.dtype),
+        np.empty((classes, strip), x.dtype),
+    )
     tops, totals, logarithms, losses, masses, g, slope = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
     share, rest, one = x.dtype.type(smoothing / classes), x.dtype.type(1 - smoothing), x.dtype.type(1)
     divisor = float(len(x) * inner) if mean else 1.0
     scale = x.dtype.type(1 / divisor)
     for number in range(begin, end):
-        outer, first = number // strips, number % strips * STRIP
-        last = min(first + STRIP, inner)
+        outer, first = number // strips, number % strips * strip
+        last = min(first + strip, inner)
         width, place = last - first, outer * inner + first
-        _strip_parts(x, outer, first, last, grad_x, tops, totals, logarithms)
+        _strip_parts(x, outer, first, last, tile, tops, totals, logarithms)
         losses[:] = 0
         masses[:] = 0
         for c in range(classes):
@@ -512,9 +559,9 @@ def _distribution_strip_range(x, goals, weight, smoothing, each, mean, grad, gra
                 slope[i] = g[i] * masses[i] / totals[i]
             for c in range(classes):
                 target, goal = grad_x[outer, c, first:last], goals[outer, c, first:last]
-                factor = weight[c] if weight.size else one
+                source, factor = tile[c], weight[c] if weight.size else one
                 for i in range(width):
-                    target[i] = target[i] * slope[i] - g[i] * factor * (goal[i] * rest + share)
+                    target[i] = source[i] * slope[i] - g[i] * factor * (goal[i] * rest + share)
     if begin == 0 and end == partial.size:
         _finish(partial, divisor, each, output)
 
@@ -574,6 +621,7 @@ def _nll_gradients(labels, weight, ignored, grad, scale, grad_x, begin, end):
 
 
 _label_rows = RangeKernel(_label_row_range, PARALLEL_SIZE)
+_label_row_kernel = _label_rows.kernel
 _label_strips = RangeKernel(_label_strip_range, PARALLEL_SIZE)
 _distribution_rows = RangeKernel(_distribution_row_range, PARALLEL_SIZE)
 _distribution_strips = RangeKernel(_distribution_strip_range, PARALLEL_SIZE)

@@ -946,6 +946,8 @@ def nll_loss(
         require_tensor("nll_loss", "input", input)
         require_tensor("nll_loss", "target", target)
     if _are_plain_classes(input, target, weight):
+        if loss.goes_unrecorded(input, target, reduction, target._array.size):
+            return loss.unrecorded("nll_of_rows", ignore_index, reduction)(input, target)
         return loss.NllLoss(target._array, ignore_index, None, reduction)(input)
     _check_classes("nll_loss", input, target, weight)
     if input._array.dtype.kind not in dtypes.FLOATING:
@@ -961,7 +963,8 @@ def _are_plain_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> 
     return (
         weight is None
         and x.ndim == 2
-        and labels.shape == x.shape[:1]
+        and labels.ndim == 1
+        and len(labels) == len(x)
         and labels.dtype is _INT64
         and x.dtype.char in "fd"
         and input._device is target._device
@@ -1048,6 +1051,8 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if _are_plain_classes(input, target, weight):
+        if not label_smoothing and loss.goes_unrecorded(input, target, reduction, input._array.size):
+            return loss.unrecorded("cross_entropy_of_rows", ignore_index, reduction)(input, target)
         return loss.CrossEntropy(target._array, ignore_index, None, reduction, label_smoothing)(input)
     if target._array.shape == input._array.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, ignore_index)

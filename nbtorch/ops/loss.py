@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -234,6 +235,54 @@ def refuse_class(name: str, labels: Any, classes: int, ignore_index: int) -> Non
     """Raise an IndexError that shows the first label out of range."""
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     raise IndexError(f"Target {int(wrong.reshape(-1)[0])} is out of bounds: {name} expects indices in [0, {classes})")
+
+
+class UnrecordedLoss(Node):
+    """A loss of a few scores (N, C) against class indices (N,) that nobody will differentiate, by the shortest way.
+
+    It keeps nothing of a call, so that one node for each set of options serves all of them.
+
+    Args:
+        function: the function of `kernels/cpu/cross_entropy.py`.
+        ignore_index: a target that counts for nothing.
+        reduction: `"mean"` or `"sum"`.
+    """
+
+    name = "NllLossBackward0"
+
+    def __init__(self, function: str, ignore_index: int, reduction: str) -> None:
+        self.kernel = getattr(kernels_for(CPU, "cross_entropy"), function)
+        self.ignore_index, self.mean = ignore_index, reduction == "mean"
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Compute the loss of scores and a target, contiguous CPU tensors of float32 or float64 and of int64."""
+        x, labels = inputs[0]._array, inputs[1]._array
+        output = _empty((), x.dtype)
+        if self.kernel(x, labels, self.ignore_index, self.mean, output):
+            refuse_class("nll_loss", labels, x.shape[1], self.ignore_index)
+        result = _new(Tensor)
+        result._array = output
+        if observers.count and state.inference:
+            result._mark_inference()
+        return result
+
+
+FEW = 1 << 11
+"""Distributions and scores up to which `UnrecordedLoss` has a function."""
+
+unrecorded = functools.lru_cache(64)(UnrecordedLoss)
+
+
+def goes_unrecorded(x: Tensor, target: Tensor, reduction: str, size: int) -> bool:
+    """Whether `UnrecordedLoss` takes scores (N, C) and class indices (N,); `size` tells how much work it would be."""
+    return (
+        0 < size <= FEW
+        and reduction != "none"
+        and not ((x._requires_grad or x._base is not None) and state.enabled and x._tracked())
+        and x._array.flags.c_contiguous
+        and target._array.flags.c_contiguous
+        and x._device is CPU
+    )
 
 
 class NllLoss(ClassLoss):

@@ -433,6 +433,31 @@ def test_gradients_of_half_precision_are_prepared_once():
         assert second.equal(third)
 
 
+SCORES = {"(3, 4)": (3, 4), "(3, 4, 2)": (3, 4, 2), "(4,)": (4,), "()": (), "(0, 4)": (0, 4), "(3, 0)": (3, 0)}
+
+
+@pytest.mark.parametrize("shape", SCORES.values(), ids=SCORES)
+@pytest.mark.parametrize("function", ["nll_loss", "cross_entropy"])
+def test_of_several_mistakes_the_same_one_is_told(function, shape):
+    def program(target, kind, weight, smoothing):
+        def run(library):
+            x = library.zeros(shape)
+            factors = None if weight is None else library.ones(*weight)
+            options = {"label_smoothing": smoothing} if smoothing else {}
+            return getattr(library.nn.functional, function)(
+                x, library.zeros(target, dtype=getattr(library, kind)), weight=factors, **options
+            )
+
+        return run
+
+    for target in ((), (1,), (3,), (2,), (3, 2), (3, 3), (3, 4), (4,), (0,)):
+        for kind in ("int64", "int32", "uint8", "float32"):
+            for weight in (None, (4,), (3,), (1, 4)):
+                assert_same(program(target, kind, weight, 0.0))
+            if function == "cross_entropy" and shape:
+                assert_same(program(target, kind, None, 0.1))
+
+
 def test_one_kernel_for_scores_of_several_ranks():
     """Large enough for several threads, which are told the types of the arguments."""
     for shape in ((64, 300), (4, 300, 20), (4, 300, 5, 4)):
