@@ -5,7 +5,7 @@ into vector instructions; the mathematics library's own functions would be calle
 the functions of libdevice (`kernels.cuda.target` says so). Called from Python they take a number, or anything that has
 methods of these names, such as a tensor: that is how the derivative of a kernel is itself differentiated.
 
-Errors stay within two units in the last place, in float32 and in float64.
+Errors stay within two units in the last place, in float32 and in float64, but for the quick functions.
 """
 
 import math
@@ -80,6 +80,16 @@ def tanh(x: Any) -> Any:
 def sigmoid(x: Any) -> Any:
     """Return 1 / (1 + exp(-x))."""
     return x.sigmoid() if hasattr(x, "sigmoid") else 1 / (1 + np.exp(-x))
+
+
+def quick_tanh(x: Any) -> Any:
+    """Return the hyperbolic tangent; in float32 on the CPU in half the time, with errors up to five last places."""
+    return tanh(x)
+
+
+def quick_sigmoid(x: Any) -> Any:
+    """Return 1 / (1 + exp(-x)); in float32 on the CPU in half the time, and 0 where x < -87."""
+    return sigmoid(x)
 
 
 def normal_cdf(x: Any) -> Any:
@@ -311,6 +321,53 @@ def _sigmoid(x):
     return _one(x) / (_one(x) + _exp(-x))
 
 
+@intrinsic
+def _scaled_up(typing_context, x, shifted):
+    """Return x·2ⁿ, for float32 and n + 1.5·2²³, whose last bits are those of n."""
+
+    def emit(context, builder, signature, arguments):
+        word = ir.IntType(32)
+        bits, shift = (builder.bitcast(value, word) for value in arguments)
+        scaled = builder.add(bits, builder.shl(shift, ir.Constant(word, 23)))
+        return builder.bitcast(scaled, context.get_value_type(x))
+
+    return x(x, x), emit
+
+
+# 2 to the power of -0.5 to 0.5, and x·P(x²) / Q(x²) for the hyperbolic tangent up to 9, fitted to the relative error
+_EXP2 = (0.00015353357, 0.0013398876, 0.009618438, 0.055503324, 0.24022648, 0.6931472, 1)
+_TANH_P = (1.3442355e-08, 2.0679632e-05, 0.0035002003, 0.1338502, 1)
+_TANH_Q = (7.8145766e-07, 0.00032929473, 0.02589487, 0.4671834, 1)
+_exp2_series, _tanh_above, _tanh_below = (_polynomial(terms, terms) for terms in (_EXP2, _TANH_P, _TANH_Q))
+_tanh_limit, _sigmoid_limit = _constant(9, 9), _constant(87, 87)
+_to_nearest = _constant(1.5 * 2**23, 1.5 * 2**23)
+_near_log2_e = _constant(1.4427, 1.4427)
+_log2_e_rest = _constant(LOG2_E - float(np.float32(LOG2_E)), 0)
+
+
+@njit(forceinline=True)
+def _limited(x, limit):
+    """Return x within ±limit, or NaN."""
+    return _select(x > limit, limit, _select(x < -limit, -limit, x))
+
+
+@njit(forceinline=True)
+def _quick_tanh(x):
+    limited = _limited(x, _tanh_limit(x))
+    square = limited * limited
+    return _limited(limited * _tanh_above(square) / _tanh_below(square), _one(x))
+
+
+@njit(forceinline=True)
+def _quick_sigmoid(x):
+    """Return 1 / (1 + 2ⁿ·2ʳ) with -x·log₂ e = n + r and |r| <= 0.5."""
+    limited = _limited(x, _sigmoid_limit(x))
+    shifted = _to_nearest(x) - limited * _near_log2_e(x)  # of the same product twice neither would be fused
+    rest = ((_to_nearest(x) - shifted) - limited * _log2_e(x)) - limited * _log2_e_rest(x)
+    whole = _select(x < -_sigmoid_limit(x), _zero(x), _one(x))
+    return whole / (_one(x) + _scaled_up(_exp2_series(rest), shifted))
+
+
 # exp(t²/2)·(share of the normal distribution beyond t)·√(2π) as a polynomial in k = 1 / (1 + 0.35 t) without a constant
 # term: least squares of the relative error at 400 Chebyshev points of 0 <= t <= 14.5; it stays below 4e-8
 _TAIL = (-0.07401987, 0.3654249, -0.65003884, 0.40892005, -0.06444191, 0.26707602, 0.2997581, 0.3506609, 0.34997478, 0)
@@ -361,6 +418,8 @@ _on_cpu(log, _log)
 _on_cpu(log1p, _log1p)
 _on_cpu(tanh, _tanh)
 _on_cpu(sigmoid, _sigmoid)
+_on_cpu(quick_tanh, _quick_tanh, _tanh)
+_on_cpu(quick_sigmoid, _quick_sigmoid, _sigmoid)
 _on_cpu(normal_density, _normal_density)
 _on_cpu(normal_cdf, _normal_cdf_single, _normal_cdf_double)
 overload(maximum, target="cpu")(lambda x, y: lambda x, y: _select(x >= y, x, _select(x != x, x, y)))

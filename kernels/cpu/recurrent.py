@@ -30,7 +30,7 @@ from nbtorch.kernels.cpu.objects import elements, emit_elements
 from nbtorch.kernels.cpu.ranges import RangeKernel, call_kernel
 from nbtorch.kernels.cpu.sharing import part, workspace, zero
 from nbtorch.kernels.cpu.simd import gemm_block, gemm_blocks, host_simd, movers, pointer_to, transpose
-from nbtorch.kernels.elementary import select, sigmoid, tanh
+from nbtorch.kernels.elementary import quick_sigmoid, quick_tanh, select
 from nbtorch.kernels.jit import njit
 from numba import types
 from numba.core import cgutils, config
@@ -459,13 +459,25 @@ def _copy(source, target):
 @njit
 def _sigmoid(values):
     for i in range(values.size):
-        values[i] = sigmoid(values[i])
+        values[i] = quick_sigmoid(values[i])
 
 
 @njit
 def _tanh(values):
     for i in range(values.size):
-        values[i] = tanh(values[i])
+        values[i] = quick_tanh(values[i])
+
+
+@njit
+def _add_biases(layer, arrays, direction, step, first, last, unit, width, gates):
+    """Add the biases to the gates of some sequences; that brings them to the cache, row by row, before the products."""
+    units = layer.units
+    for sequence in range(first, last):
+        place = direction * layer.elements + layer.starts[step] + sequence
+        for gate in range(gates):
+            biases = direction * (4 if gates == 3 else gates) + gate  # a GRU has one more
+            values = view(arrays, arrays.gates, (place * gates + gate) * units + unit, width)
+            _accumulate(values, view(arrays, arrays.bias, biases * units + unit, width))
 
 
 @njit
@@ -473,7 +485,6 @@ def _rnn_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute h = tanh(x + W h), or max(x + W h, 0)."""
     place = layer.starts[step] + sequence
     values = view(arrays, arrays.gates, (direction * layer.elements + place) * layer.units + unit, width)
-    _accumulate(values, view(arrays, arrays.bias, direction * layer.units + unit, width))
     output = view(arrays, arrays.outputs, (place * layer.directions + direction) * layer.units + unit, width)
     if layer.relu:
         for i in range(width):
@@ -504,7 +515,6 @@ def _lstm_cell(layer, arrays, direction, step, sequence, unit, width, work):
     at = place * 4 * units + unit
     for gate in range(4):
         values = view(arrays, arrays.gates, at + gate * units, width)
-        _accumulate(values, view(arrays, arrays.bias, (direction * 4 + gate) * units + unit, width))
         if gate == 2:
             _tanh(values)
         else:
@@ -566,18 +576,15 @@ def _lstm_cell_grad(layer, arrays, direction, step, sequence, unit, width, grad,
 def _gru_cell(layer, arrays, direction, step, sequence, unit, width, work):
     """Compute n = tanh(x + r (W h + b)) and h = (1 - z) n + z h; gates r and z are sigmoids of x + W h."""
     units, place = layer.units, direction * layer.elements + layer.starts[step] + sequence
-    biases, at = direction * 4 * units + unit, place * 3 * units + unit
+    at = place * 3 * units + unit
     r, z = view(arrays, arrays.gates, at, width), view(arrays, arrays.gates, at + units, width)
     new, product = (
         view(arrays, arrays.gates, at + 2 * units, width),
         view(arrays, arrays.products, place * units + unit, width),
     )
-    _accumulate(r, view(arrays, arrays.bias, biases, width))
-    _accumulate(z, view(arrays, arrays.bias, biases + units, width))
     _sigmoid(r)
     _sigmoid(z)
-    _accumulate(product, view(arrays, arrays.bias, biases + 3 * units, width))
-    _accumulate(new, view(arrays, arrays.bias, biases + 2 * units, width))
+    _accumulate(product, view(arrays, arrays.bias, (direction * 4 + 3) * units + unit, width))
     for k in range(width):
         new[k] += r[k] * product[k]
     _tanh(new)
@@ -629,6 +636,7 @@ def _forward(name: str, cell, gates: int) -> RangeKernel:
                     step = number if direction == 0 else layer.steps - 1 - number
                     first, last, first_unit, last_unit = _share(layer, worker, workers, direction)
                     last = min(last, _active(layer, step))
+                    _add_biases(layer, arrays, direction, step, first, last, first_unit, last_unit - first_unit, gates)
                     for unit in range(first_unit, last_unit, layer.panel):
                         width, row = min(layer.panel, layer.units - unit), first
                         while row < last:
