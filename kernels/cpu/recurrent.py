@@ -53,7 +53,7 @@ CACHED_WEIGHTS = 1 << 18
 DEPTH = 256
 """Terms of a sum that are added at a time: so much of a panel, 16 KiB or a little more, stays in the first cache."""
 
-STRIP = 48
+STRIP = 64
 """Sequences that a panel meets before the next one."""
 
 
