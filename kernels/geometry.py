@@ -38,6 +38,11 @@ def effective_kernel_size(kernel_size: Extents, dilation: Extents) -> tuple[int,
     return tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True))
 
 
+def volume(extents: Extents) -> tuple[int, int, int]:
+    """Return one to three extents as (D, H, W): a problem of fewer dimensions has unit extents in front."""
+    return (1,) * (3 - len(extents)) + tuple(extents)  # type: ignore[return-value]
+
+
 def same_padding(kernel_size: Extents, dilation: Extents) -> tuple[tuple[int, int], ...]:
     """Return the (before, after) padding that keeps a stride-1 output as large as its input.
 
@@ -123,9 +128,9 @@ def pool_output_size(
     require_positive(operation, "dilation", dilation)
     require_non_negative(operation, "padding", padding)
     reach = effective_kernel_size(kernel_size, dilation)
-    if any(p > r // 2 for p, r in zip(padding, reach, strict=True)):
+    if any(p > k // 2 for p, k in zip(padding, kernel_size, strict=True)):
         raise RuntimeError(
-            f"{operation}: padding must be at most half of the effective kernel size {reach}, got {tuple(padding)}"
+            f"{operation}: padding must be at most half of kernel_size {tuple(kernel_size)}, got {tuple(padding)}"
         )
     output_size = []
     for n, r, s, p in zip(input_size, reach, stride, padding, strict=True):

@@ -8,8 +8,6 @@ Both poolings are separable: the rows of a region are first reduced to one row o
 regions of a row then along it.
 """
 
-import math
-
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_column, pool_windows
@@ -26,7 +24,7 @@ def adaptive_avg_pool_forward(input: np.ndarray, output: np.ndarray) -> None:
     """Write the mean of every region of `input` to `output`."""
     if output.size == 0:
         return
-    rows = math.prod(output.shape[:4])
+    rows = output.size // output.shape[-1]
     _avg(rows, input.size + output.size, planes(input), planes(output))
 
 
@@ -35,7 +33,7 @@ def adaptive_avg_pool_backward(grad_output: np.ndarray, grad_input: np.ndarray) 
     if grad_input.size == 0 or grad_output.size == 0:
         grad_input.fill(0)
         return
-    rows = math.prod(grad_input.shape[:4])
+    rows = grad_input.size // grad_input.shape[-1]
     _spread(rows, grad_input.size + grad_output.size, planes(grad_output), planes(grad_input))
 
 
@@ -43,7 +41,7 @@ def adaptive_max_pool_forward(input: np.ndarray, output: np.ndarray, indices: np
     """Write the maximum of every region of `input` to `output` and its flat position to `indices` (int64)."""
     if output.size == 0:
         return
-    rows = math.prod(output.shape[:4])
+    rows = output.size // output.shape[-1]
     _max(rows, input.size + output.size, planes(input), planes(output), planes(indices))
 
 
@@ -184,7 +182,7 @@ def _max_rows(x, maxima, positions, begin, end):
             vectors = scalar.ceil_div(W, LANES) * LANES
             if start + tables[0][taps - 1] + vectors > x.size:
                 vectors = W
-            pool_windows(elements, start, 1, tables[0], tables[1], taps, best, 0, labels, 0, 0, W, vectors)
+            pool_windows(elements, start, tables[0], tables[1], taps, best, labels, W, vectors)
             for i in range(oW):
                 out[row * oW + i], indices[row * oW + i] = best_column(best, labels, begins[i], ends[i])
 
@@ -208,7 +206,7 @@ def _best_of_run(elements, begin, end, tables, best, labels):
             for tap in range(taps):
                 offset = min(tap * LANES, count - LANES)
                 tables[0][tap], tables[1][tap] = offset, offset
-            pool_windows(elements, first, 1, tables[0], tables[1], taps, best, 0, labels, 0, 0, LANES, LANES)
+            pool_windows(elements, first, tables[0], tables[1], taps, best, labels, LANES, LANES)
             value, position = best_column(best, labels, 0, LANES)
             if first == begin or scalar.wins(value, elements[place]):
                 place = first + position

@@ -26,7 +26,7 @@ def fractional_max_pool_forward(
     """Write the maximum of every window of `input` to `output` and its flat position to `indices` (int64)."""
     if output.size == 0:
         return
-    rows = math.prod(output.shape[:4])
+    rows = output.size // output.shape[-1]
     arrays = planes(input), planes(output), planes(indices), *starts, np.array(kernel_size)
     _forward(rows, output.size * math.prod(kernel_size), *arrays)
 
@@ -56,7 +56,7 @@ def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_siz
         start, vectors = plane * D * H * W + first, scalar.ceil_div(W, LANES) * LANES
         if start + offsets[kD * kH - 1] + vectors > x.size:
             vectors = W
-        pool_windows(elements, start, 1, offsets, relative, kD * kH, best, 0, labels, 0, 0, W, vectors)
+        pool_windows(elements, start, offsets, relative, kD * kH, best, labels, W, vectors)
         for i in range(oW):
             column = w_starts[plane, i]
             out[row * oW + i], best_position = best_column(best, labels, column, column + kW)

@@ -6,8 +6,6 @@ follows from the extents. One index map, `scalar.pad_source`, serves all modes, 
 backward pass, in which an element collects from its images. The middle of a row is copied or added as it lies.
 """
 
-import math
-
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.ranges import RangeKernel
@@ -27,7 +25,7 @@ def pad_forward(input: np.ndarray, before: Triple, mode: int, value: float, outp
     bits = moved_as(output.dtype)
     fill = np.array(value).astype(output.dtype).view(bits)[()]
     x, y = planes(input).view(bits), planes(output).view(bits)
-    rows = math.prod(output.shape[:4])
+    rows = output.size // output.shape[-1]
     _forward(rows, output.size, x, y, np.array(before), mode, fill)
 
 
@@ -35,7 +33,7 @@ def pad_backward(grad_output: np.ndarray, before: Triple, mode: int, grad_input:
     """Write to `grad_input` the sum of `grad_output` over the images of each element, in order."""
     if grad_input.size == 0:
         return
-    rows = math.prod(grad_input.shape[:4])
+    rows = grad_input.size // grad_input.shape[-1]
     _backward(rows, grad_output.size, planes(grad_output), planes(grad_input), np.array(before), mode)
 
 

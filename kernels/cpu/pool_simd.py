@@ -54,14 +54,33 @@ def _store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, index: ir.
 
 
 def _load_every_second(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, lanes: int) -> ir.Value:
-    """Emit a load of the elements 0, 2, 4, … from an index on, without touching what lies behind the last."""
+    """Emit a load of the elements 0, 2, 4, … from an index on, without touching what lies behind the last.
+
+    They come in the order of `_second_lanes`, which takes one instruction; to put them in order takes another.
+    """
     if lanes == 1:
         return _load(builder, pointer, index, 1)
     low = _load(builder, pointer, index, lanes)
     high = _load(builder, pointer, builder.add(index, INDEX(lanes - 1)), lanes)
-    half = lanes // 2
-    chosen = [2 * i for i in range(half)] + [lanes + 2 * i + 1 for i in range(half)]
+    order = _second_lanes(pointer.type.pointee, lanes)
+    chosen = [2 * i if 2 * i < lanes else 2 * i + 1 for i in order]  # `high` begins an element early
     return builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(NUMBER, lanes), chosen))
+
+
+def _second_lanes(element: ir.Type, lanes: int) -> list[int]:
+    """Return which element of `_load_every_second` is in each lane: processors choose within 16 bytes of a vector."""
+    half = min(lanes // 2, 2 if isinstance(element, ir.FloatType) or element == NUMBER else 1)
+    runs = [range(start, start + half) for start in range(0, lanes // 2, half)]
+    return [i for run in runs for i in (*run, *[lanes // 2 + j for j in run])]
+
+
+def _in_order(builder: ir.IRBuilder, value: ir.Value, element: ir.Type, lanes: int) -> ir.Value:
+    """Emit a vector in the order of the elements that `_load_every_second` loaded."""
+    if lanes == 1:
+        return value
+    order = _second_lanes(element, lanes)
+    places = ir.Constant(ir.VectorType(NUMBER, lanes), [order.index(i) for i in range(lanes)])
+    return builder.shuffle_vector(value, value, places)
 
 
 def _load_apart(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, stride: ir.Value, lanes: int) -> ir.Value:
@@ -99,6 +118,14 @@ def _wins(builder: ir.IRBuilder, value: ir.Value, best: ir.Value, floating: bool
     return builder.or_(builder.fcmp_ordered(">", value, best), builder.fcmp_unordered("uno", value, value))
 
 
+def _larger(builder: ir.IRBuilder, value: ir.Value, best: ir.Value, floating: bool) -> ir.Value:
+    """Emit the larger of two by the rules of `scalar.wins`."""
+    if not floating:
+        return builder.select(builder.icmp_signed(">", value, best), value, best)
+    larger = builder.select(builder.fcmp_ordered(">", value, best), value, best)
+    return builder.select(builder.fcmp_unordered("uno", value, value), value, larger)
+
+
 def _best_taps_intrinsic(
     typing_context,
     elements,
@@ -107,121 +134,143 @@ def _best_taps_intrinsic(
     offsets,
     labels,
     taps,
+    carried,
     best,
     best_start,
     choices,
     choice_start,
     position,
+    step,
     count,
     vectors,
-    edge,
-    columns,
-    width,
 ):
     """Write to `best`, for `count` windows, the largest of the elements start + i·stride + offsets[tap].
 
-    `choices` gets the label of the tap that it was: by the rules of `scalar.wins` the first of equals, and the last of
-    NaN. Where `choices` is int64, the label is relative to position + i·stride, which is added. There is at least one
-    tap; `labels` is int32. The first `vectors` windows, which may be more than `count`, are computed in whole vectors,
-    which then read and write more than counts.
+    `choices`, unless it is None, gets the label of the tap that it was: by the rules of `scalar.wins` the first of
+    equals, and the last of NaN. Where `choices` is int64, the label is relative to position + i·step, which is added.
+    There is at least one tap; `labels` is int32. A `stride` of None stands for 1. The first `vectors` windows, which
+    may be more than `count`, are computed in whole vectors, which then read and write more than counts.
 
-    Where `edge` is not None, only taps with 0 <= edge + i·stride + columns[tap] < width count; if none does the choice
-    is -1. What does not count is read nevertheless in vectors, but not outside of the array for windows one by one.
+    Where `carried` is not None, elements have labels of their own there, int32, to which that of the tap is added; a
+    negative sum stands for no element, and becomes the choice -1.
     """
-    floating, masked = isinstance(elements.dtype, types.Float), not isinstance(edge, types.NoneType)
-    flat = choices.dtype.bitwidth == 64
+    floating, labelled = isinstance(elements.dtype, types.Float), not isinstance(choices, types.NoneType)
+    carries, unit = not isinstance(carried, types.NoneType), isinstance(stride, types.NoneType)
     lanes = host_simd().vector_bytes * 8 // elements.dtype.bitwidth
 
     def emit(context, builder, signature, arguments):
-        x, table, names, out, out_choices, shifts = (
-            _data(context, builder, signature, arguments, number) for number in (0, 3, 4, 6, 8, 14)
+        x, table, names, out = (_data(context, builder, signature, arguments, number) for number in (0, 3, 4, 7))
+        first, terms, out_start, choices_start, origin_position, spacing, windows, whole = (
+            arguments[number] for number in (1, 5, 8, 10, 11, 12, 13, 14)
         )
-        first, step, terms, out_start, choices_start, origin_position, windows, whole, left, extent = (
-            arguments[number] for number in (1, 2, 5, 7, 9, 10, 11, 12, 13, 15)
-        )
+        apart = INDEX(1) if unit else arguments[2]
+        out_choices = _data(context, builder, signature, arguments, 9) if labelled else None
+        own = _data(context, builder, signature, arguments, 6) if carries else None
 
         def named(place: ir.Value, number: ir.Value, lanes: int) -> ir.Value:
             """Return labels as choices: of their type, and with the windows' positions if they are positions."""
             kind = _vector(out_choices.type.pointee, lanes)
-            if not flat:
-                return number if number.type == kind else builder.trunc(number, kind)
-            number = builder.sext(number, kind)
-            base = _splat(builder, builder.add(origin_position, builder.mul(place, step)), lanes)
+            zero, none = (_splat(builder, NUMBER(value), lanes) for value in (0, -1))
+            negative = builder.icmp_signed("<", number, zero)
+            if kind == number.type:
+                return number
+            if choices.dtype.bitwidth < 32:
+                return builder.trunc(builder.select(negative, none, number) if carries else number, kind)
+            base = _splat(builder, builder.add(origin_position, builder.mul(place, spacing)), lanes)
             if lanes > 1:
-                base = builder.add(
-                    base, builder.mul(ir.Constant(kind, list(range(lanes))), _splat(builder, step, lanes))
-                )
-            found = builder.add(number, base)
-            none = builder.icmp_signed("<", number, ir.Constant(kind, [0] * lanes if lanes > 1 else 0))
-            return builder.select(none, number, found) if masked else found
+                numbers = ir.Constant(kind, list(range(lanes)))
+                base = builder.add(base, builder.mul(numbers, _splat(builder, spacing, lanes)))
+            found = builder.add(builder.sext(number, kind), base)
+            return builder.select(negative, _splat(builder, INDEX(-1), lanes), found) if carries else found
 
-        def counts(place: ir.Value, tap: ir.Value, lanes: int) -> ir.Value:
-            """Say in which windows a tap lies inside the row."""
-            column = builder.add(builder.add(left, builder.mul(place, step)), _load(builder, shifts, tap, 1))
-            column = _splat(builder, builder.trunc(column, NUMBER), lanes)
-            if lanes > 1:
-                numbers = ir.Constant(ir.VectorType(NUMBER, lanes), list(range(lanes)))
-                column = builder.add(column, builder.mul(numbers, _splat(builder, builder.trunc(step, NUMBER), lanes)))
-            return builder.icmp_unsigned("<", column, _splat(builder, builder.trunc(extent, NUMBER), lanes))
+        def tap_of(number: ir.Value) -> tuple[ir.Value, ir.Value]:
+            """Return offset and label of a tap."""
+            return _load(builder, table, number, 1), _load(builder, names, number, 1)
 
-        def read(load: Any, index: ir.Value, lanes: int) -> ir.Value:
-            """Read a vector; of a single window at the edge perhaps another element, so as not to leave the memory."""
-            if masked and lanes == 1:
-                index = builder.select(builder.icmp_signed("<", index, INDEX(0)), INDEX(0), index)
-                last = builder.sub(size, INDEX(1))
-                index = builder.select(builder.icmp_signed(">", index, last), last, index)
-            return load(index, lanes)
+        def walk(
+            place: ir.Value, lanes: int, load: Any, few: list[tuple[ir.Value, ir.Value]], seconds: bool = False
+        ) -> None:
+            """Pool the windows from `place` on in the lanes of a vector; `few` has the taps where they are known."""
+            origin = builder.add(first, builder.mul(place, apart))
 
-        def walk(place: ir.Value, lanes: int, load: Any) -> None:
-            """Pool the windows from `place` on in the lanes of a vector."""
-            origin = builder.add(first, builder.mul(place, step))
-            value = read(load, builder.add(origin, _load(builder, table, INDEX(0), 1)), lanes)
-            number = _splat(builder, _load(builder, names, INDEX(0), 1), lanes)
-            if masked:
-                inside, none = counts(place, INDEX(0), lanes), _splat(builder, NUMBER(-1), lanes)
-                lowest = _splat(builder, _lowest_of(x.type.pointee, elements.dtype), lanes)
-                value, number = builder.select(inside, value, lowest), builder.select(inside, number, none)
-            largest, chosen = (cgutils.alloca_once(builder, start.type) for start in (value, number))
-            builder.store(value, largest)
-            builder.store(number, chosen)
-            with cgutils.for_range_slice(builder, INDEX(1), terms, INDEX(1), INDEX) as (tap, _):
-                value = read(load, builder.add(origin, _load(builder, table, tap, 1)), lanes)
-                wins = _wins(builder, value, builder.load(largest), floating)
-                if masked:
-                    is_first = builder.icmp_signed("<", builder.load(chosen), _splat(builder, NUMBER(0), lanes))
-                    wins = builder.and_(counts(place, tap, lanes), builder.or_(wins, is_first))
-                name = _splat(builder, _load(builder, names, tap, 1), lanes)
-                builder.store(builder.select(wins, value, builder.load(largest)), largest)
-                builder.store(builder.select(wins, name, builder.load(chosen)), chosen)
-            _store(builder, builder.load(largest), out, builder.add(out_start, place), lanes)
-            name = named(place, builder.load(chosen), lanes)
-            _store(builder, name, out_choices, builder.add(choices_start, place), lanes)
+            def read(tap: tuple[ir.Value, ir.Value]) -> tuple[ir.Value, ir.Value | None]:
+                """Return a tap's elements and, if wanted, their labels."""
+                index = builder.add(origin, tap[0])
+                number = _splat(builder, tap[1], lanes) if labelled else None
+                if carries and labelled:
+                    number = builder.add(number, _load(builder, own, index, lanes))
+                return load(index, lanes), number
 
-        def row(load: Any, *widths: int) -> None:
-            for place, width in _vectors(builder, windows, whole, widths):
-                walk(place, width, load)
+            def better(new: Any, old: Any) -> tuple[ir.Value, ir.Value | None]:
+                """Return the better of two (element, label)."""
+                if not labelled:
+                    return _larger(builder, new[0], old[0], floating), None
+                wins = _wins(builder, new[0], old[0], floating)
+                return builder.select(wins, new[0], old[0]), builder.select(wins, new[1], old[1])
 
-        def apart(index: ir.Value, lanes: int) -> ir.Value:
-            return _load_apart(builder, x, index, step, lanes)
+            value, number = read(few[0] if few else tap_of(INDEX(0)))
+            for tap in few[1:]:
+                value, number = better(read(tap), (value, number))
+            if not few:
+                largest = cgutils.alloca_once(builder, value.type)
+                builder.store(value, largest)
+                if labelled:
+                    chosen = cgutils.alloca_once(builder, number.type)
+                    builder.store(number, chosen)
+                with cgutils.for_range_slice(builder, INDEX(1), terms, INDEX(1), INDEX) as (tap, _):
+                    old = builder.load(largest), builder.load(chosen) if labelled else None
+                    value, number = better(read(tap_of(tap)), old)
+                    builder.store(value, largest)
+                    if labelled:
+                        builder.store(number, chosen)
+                value, number = builder.load(largest), builder.load(chosen) if labelled else None
+            if seconds:
+                value = _in_order(builder, value, x.type.pointee, lanes)
+                number = _in_order(builder, number, x.type.pointee, lanes) if labelled else None
+            _store(builder, value, out, builder.add(out_start, place), lanes)
+            if labelled:
+                _store(builder, named(place, number, lanes), out_choices, builder.add(choices_start, place), lanes)
 
-        size = context.make_array(signature.args[0])(context, builder, arguments[0]).nitems
-        if masked:
-            row(apart, lanes)
-            return context.get_dummy_value()
-        with builder.if_else(builder.icmp_signed("==", step, INDEX(1))) as (then, otherwise):
-            with then:
-                row(lambda index, lanes: _load(builder, x, index, lanes), 2 * lanes, lanes)
-            with otherwise, builder.if_else(builder.icmp_signed("==", step, INDEX(2))) as (then, otherwise):
+        def row(load: Any, counts: tuple[int, ...], *widths: int, seconds: bool = False) -> None:
+            """Pool a row; where there are as many taps as one of the counts says, they are kept in registers."""
+            if not counts:
+                for place, width in _vectors(builder, windows, whole, widths):
+                    walk(place, width, load, [], seconds)
+                return
+            with builder.if_else(builder.icmp_signed("==", terms, INDEX(counts[0]))) as (then, otherwise):
                 with then:
-                    row(lambda index, lanes: _load_every_second(builder, x, index, lanes), 2 * lanes, lanes)
+                    few = [tap_of(INDEX(number)) for number in range(counts[0])]
+                    for place, width in _vectors(builder, windows, whole, widths):
+                        walk(place, width, load, few, seconds)
                 with otherwise:
-                    row(apart, lanes)
+                    row(load, counts[1:], *widths, seconds=seconds)
+
+        def adjacent() -> None:
+            row(lambda index, lanes: _load(builder, x, index, lanes), (2, 3), 2 * lanes, lanes)
+
+        def seconds() -> None:
+            def load(index: ir.Value, lanes: int) -> ir.Value:
+                return _load_every_second(builder, x, index, lanes)
+
+            row(load, (2, 3, 4), 2 * lanes, lanes, seconds=True)
+
+        if unit:
+            adjacent()
+            return context.get_dummy_value()
+        with builder.if_else(builder.icmp_signed("==", apart, INDEX(1))) as (then, otherwise):
+            with then:
+                adjacent()
+            with otherwise, builder.if_else(builder.icmp_signed("==", apart, INDEX(2))) as (then, otherwise):
+                with then:
+                    seconds()
+                with otherwise:
+                    row(lambda index, lanes: _load_apart(builder, x, index, apart, lanes), (), lanes)
         return context.get_dummy_value()
 
     integer = types.int64
-    windows = elements, integer, integer, offsets, labels, integer
-    outputs = best, integer, choices, integer, integer
-    return types.none(*windows, *outputs, integer, integer, integer if masked else types.none, columns, integer), emit
+    windows = elements, integer, types.none if unit else integer, offsets, labels, integer
+    outputs = carried, best, integer, choices, integer, integer, integer, integer, integer
+    return types.none(*windows, *outputs), emit
 
 
 def _best_taps_model(
@@ -231,28 +280,29 @@ def _best_taps_model(
     offsets,
     labels,
     taps,
+    carried,
     best,
     best_start,
     choices,
     choice_start,
     position,
+    step,
     count,
     vectors,
-    edge,
-    columns,
-    width,
 ):
     for i in range(count):
-        value, label = _lowest_model(elements), -1
+        value, label = None, -1
         for tap in range(taps):
-            if edge is None or 0 <= edge + i * stride + columns[tap] < width:
-                new = elements[start + i * stride + offsets[tap]]
-                if label < 0 or scalar.wins(new, value):
-                    value, label = new, int(labels[tap])
+            place = start + i * (stride or 1) + offsets[tap]
+            if tap == 0 or scalar.wins(elements[place], value):
+                value, label = elements[place], int(labels[tap])
+                if carried is not None:
+                    label = max(-1, label + int(carried[place]))
         best[best_start + i] = value
-        if choices.itemsize == 8 and label >= 0:
-            label += position + i * stride
-        choices[choice_start + i] = np.int64(label).astype(choices.dtype)
+        if choices is not None:
+            if choices.itemsize == 8 and label >= 0:
+                label += position + i * step
+            choices[choice_start + i] = np.int64(label).astype(choices.dtype)
 
 
 def _lowest_of(kind: ir.Type, dtype: Any) -> ir.Value:
@@ -277,28 +327,9 @@ lowest = _lowest_model if config.DISABLE_JIT else intrinsic(_lowest_intrinsic)
 
 
 @njit(forceinline=True)
-def pool_windows(
-    elements, start, stride, offsets, labels, taps, best, best_start, choices, choice_start, position, count, vectors
-):
-    """Look for the largest elements of windows of which every tap counts; see `best_taps`."""
-    best_taps(
-        elements,
-        start,
-        stride,
-        offsets,
-        labels,
-        taps,
-        best,
-        best_start,
-        choices,
-        choice_start,
-        position,
-        count,
-        vectors,
-        None,
-        offsets,
-        0,
-    )
+def pool_windows(elements, start, offsets, labels, taps, best, names, count, vectors):
+    """Look for the largest of neighbouring windows, and their labels, which are int32; see `best_taps`."""
+    best_taps(elements, start, None, offsets, labels, taps, None, best, 0, names, 0, 0, 0, count, vectors)
 
 
 @njit

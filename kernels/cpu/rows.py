@@ -7,8 +7,10 @@ backward pass); a run writes its own rows only, so results do not depend on the 
 from typing import Any
 
 import numpy as np
+from nbtorch.kernels.geometry import volume
 from nbtorch.kernels.jit import njit
-from numba.core import config
+from numba import types
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -17,9 +19,9 @@ PARALLEL_WORK = 1 << 16
 
 
 def planes(array: np.ndarray) -> np.ndarray:
-    """View (N, C, D, H, W) as (N·C, D, H, W)."""
+    """View (N, C, *) as (N·C, D, H, W)."""
     shape = array.shape
-    return array.reshape(shape[0] * shape[1], *shape[2:])
+    return array.reshape(shape[0] * shape[1], *volume(shape[2:]))
 
 
 def _as_tuple_model(numbers: np.ndarray, count: int) -> tuple[int, ...]:
@@ -45,6 +47,39 @@ def _choose_intrinsic(typing_context, condition, chosen, other):
 
 
 choose = _choose_model if config.DISABLE_JIT else intrinsic(_choose_intrinsic)
+
+
+def _borrowed_model(array: np.ndarray) -> np.ndarray:
+    """Return an array without a share in its memory, for `NUMBA_DISABLE_JIT=1` itself."""
+    return array
+
+
+def _borrowed_intrinsic(typing_context, array):
+    """Return an array without a share in its memory, which somebody else must own meanwhile.
+
+    Numba counts references to arrays that are handed to functions with loops, atomically, inlined or not: several
+    hundred cycles for a row.
+    """
+
+    def emit(context, builder, signature, arguments):
+        view = context.make_array(array)(context, builder, arguments[0])
+        view.meminfo, view.parent = (cgutils.get_null_value(field.type) for field in (view.meminfo, view.parent))
+        return view._getvalue()
+
+    return array(array), emit
+
+
+def _keep_model(arrays: tuple[np.ndarray, ...]) -> None:
+    """Do nothing, for `NUMBA_DISABLE_JIT=1`."""
+
+
+def _keep_intrinsic(typing_context, arrays):
+    """Own arrays up to here that were borrowed from."""
+    return types.none(arrays), lambda context, builder, signature, arguments: context.get_dummy_value()
+
+
+borrowed = _borrowed_model if config.DISABLE_JIT else intrinsic(_borrowed_intrinsic)
+keep = _keep_model if config.DISABLE_JIT else intrinsic(_keep_intrinsic)
 
 
 @njit
@@ -101,6 +136,36 @@ def add_row(row, offset, first, target):
 
 
 @njit(forceinline=True)
+def sum_rows(source, start, count, step, width, first, target, offset):
+    """Write the sum of rows that begin `step` apart to `target`, or add it there unless they are the first."""
+    place, done = np.uint64(offset), 0
+    while done < count:
+        a = np.uint64(start + done * step)
+        b, c = a + np.uint64(step), a + np.uint64(2 * step)
+        if first and done == 0:
+            if count == 1:
+                copy(source, start, target, offset, width)
+                done = 1
+            elif count == 2:
+                for i in range(width):
+                    target[place + np.uint64(i)] = source[a + np.uint64(i)] + source[b + np.uint64(i)]
+                done = 2
+            else:
+                for i in range(width):
+                    both = source[a + np.uint64(i)] + source[b + np.uint64(i)]
+                    target[place + np.uint64(i)] = both + source[c + np.uint64(i)]
+                done = 3
+        elif count - done == 1:
+            add(source, start + done * step, target, offset, width)
+            done += 1
+        else:
+            for i in range(width):
+                sums = target[place + np.uint64(i)] + source[a + np.uint64(i)]
+                target[place + np.uint64(i)] = sums + source[b + np.uint64(i)]
+            done += 2
+
+
+@njit(forceinline=True)
 def _plus(sums, values, i):
     """Return eight sums, each with the next value added: a vector, in the compiler's eyes."""
     return (
@@ -144,38 +209,36 @@ def total(values, begin, end):
 
 
 @njit(forceinline=True)
-def _sum_taps(columns, kernel_size, stride, sums):
+def _sum_taps(columns, begin, kernel_size, stride, sums, start, count):
     """Sum windows of a size and stride that are constants where this is called, so that all is unrolled."""
-    step = np.uint64(stride)
-    for window in range(sums.size):
-        start, result = np.uint64(window) * step, sums.dtype.type(0)
+    step, first, place = np.uint64(stride), np.uint64(begin), np.uint64(start)
+    for window in range(count):
+        column, result = first + np.uint64(window) * step, sums.dtype.type(0)
         for tap in range(kernel_size):
-            result += columns[start + np.uint64(tap)]
-        sums[window] = result
+            result += columns[column + np.uint64(tap)]
+        sums[place + np.uint64(window)] = result
 
 
 @njit
-def window_sums(columns, kernel_size, stride, sums):
-    """Write sums[i] = columns[i·stride] + … + columns[i·stride + kernel_size - 1]; `columns` holds all of them."""
+def window_sums(columns, begin, kernel_size, stride, sums, start, count):
+    """Write sums[start + i] = the sum of `kernel_size` columns from begin + i·stride on, for `count` windows."""
     if stride == 1:
-        sums[:] = 0
-        for tap in range(kernel_size):
-            row = columns[tap : tap + sums.size]
-            for i in range(sums.size):
-                sums[i] += row[i]
+        copy(columns, begin, sums, start, count)
+        for tap in range(1, kernel_size):
+            add(columns, begin + tap, sums, start, count)
     elif kernel_size == 2 and stride == 2:
-        _sum_taps(columns, 2, 2, sums)
+        _sum_taps(columns, begin, 2, 2, sums, start, count)
     elif kernel_size == 3 and stride == 2:
-        _sum_taps(columns, 3, 2, sums)
+        _sum_taps(columns, begin, 3, 2, sums, start, count)
     elif kernel_size == 3 and stride == 3:
-        _sum_taps(columns, 3, 3, sums)
+        _sum_taps(columns, begin, 3, 3, sums, start, count)
     elif kernel_size == 4 and stride == 4:
-        _sum_taps(columns, 4, 4, sums)
+        _sum_taps(columns, begin, 4, 4, sums, start, count)
     elif kernel_size >= 16:
-        for i in range(sums.size):
-            sums[i] = total(columns, i * stride, i * stride + kernel_size)
+        for i in range(count):
+            sums[start + i] = total(columns, begin + i * stride, begin + i * stride + kernel_size)
     else:
-        _sum_taps(columns, kernel_size, stride, sums)
+        _sum_taps(columns, begin, kernel_size, stride, sums, start, count)
 
 
 @njit(forceinline=True)
@@ -206,19 +269,19 @@ def spread(columns, kernel_size, stride, target):
             for window in range(count):
                 target[window * stride : (window + 1) * stride] = columns[window]
         return
+    if kernel_size == 3 and stride == 2:
+        target[0], target[1], target[2 * count] = columns[0], columns[0], columns[count - 1]
+        for window in range(1, count):
+            place = np.uint64(window)
+            start, value = place + place, columns[place]
+            target[start], target[start + np.uint64(1)] = value + columns[place - np.uint64(1)], value
+        return
     target[: (count - 1) * stride + kernel_size] = 0
     if stride == 1:
         for tap in range(kernel_size):
             row = target[tap : tap + count]
             for i in range(count):
                 row[i] += columns[i]
-    elif kernel_size == 3 and stride == 2:
-        previous = columns.dtype.type(0)
-        for window in range(count):
-            start, value = np.uint64(2 * window), columns[window]
-            target[start], target[start + np.uint64(1)] = value + previous, value
-            previous = value
-        target[2 * count] = previous
     else:
         for window in range(count):
             for place in range(window * stride, window * stride + kernel_size):

@@ -50,7 +50,7 @@ def avg_pool_backward(
     divisor: int,
     grad_input: Any,
 ) -> None:
-    """Write to `grad_input` (N, C, D, H, W) the sum of `grad_output` over the windows of each element, each divided."""
+    """Write to `grad_input` (N, C, *) the sum of `grad_output` over the windows of each element, each divided."""
     g = geometry(tuple(grad_input.shape[2:]), tuple(grad_output.shape[2:]), kernel_size, stride, padding, ONES)
     kernel = backward(np.dtype(grad_input.dtype))
     for grads, grad in chunks(grad_output, grad_input):

@@ -21,7 +21,7 @@ def fractional_max_pool_forward(input: Any, kernel_size: Triple, starts: Starts,
     """Write the maximum of every window of `input` to `output` and its flat position to `indices` (int64)."""
     g = geometry(tuple(input.shape[2:]), tuple(output.shape[2:]), kernel_size, ONES, (0, 0, 0), ONES)
     kernel = forward(np.dtype(input.dtype))
-    tables = [table.reshape(*input.shape[:2], 1, 1, -1) for table in starts]
+    tables = [table.reshape(*input.shape[:2], -1) for table in starts]
     for x, y, positions, *chunk in chunks(input, output, indices, *tables):
         kernel(target.blocks_for(y.size, target.THREADS), x, y, positions, *chunk, y.size, g)
 
@@ -32,7 +32,7 @@ def fractional_max_pool_backward(
     """Write to `grad_input` the sum of `grad_output` over the windows whose maximum an element is."""
     g = geometry(tuple(grad_input.shape[2:]), tuple(grad_output.shape[2:]), kernel_size, ONES, (0, 0, 0), ONES)
     kernel = backward(np.dtype(grad_input.dtype))
-    tables = [table.reshape(*grad_input.shape[:2], 1, 1, -1) for table in starts]
+    tables = [table.reshape(*grad_input.shape[:2], -1) for table in starts]
     for grads, positions, *chunk, grad in chunks(grad_output, indices, *tables, grad_input):
         kernel(target.blocks_for(grad.size, target.THREADS), grads, positions, grad, *chunk, grad.size, g)
 

@@ -15,6 +15,7 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cuda import target
 from nbtorch.kernels.cuda.target import cuda, divide, int32, int64
+from nbtorch.kernels.geometry import Extents, volume
 
 Triple = tuple[int, int, int]
 
@@ -90,7 +91,7 @@ def max_pool_backward(
     dilation: Triple,
     grad_input: Any,
 ) -> None:
-    """Write to `grad_input` (N, C, D, H, W) the sum of `grad_output` over the windows whose maximum an element is."""
+    """Write to `grad_input` (N, C, *) the sum of `grad_output` over the windows whose maximum an element is."""
     extents, out_extents = tuple(grad_input.shape[2:]), tuple(grad_output.shape[2:])
     g = geometry(extents, out_extents, kernel_size, stride, padding, dilation)
     kernel = backward(np.dtype(grad_input.dtype))
@@ -215,7 +216,7 @@ def locate_output(i, g):
 
 
 def chunks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """Cut (N, C, D, H, W) arrays into runs of planes, so that a kernel counts its elements in 32 bits."""
+    """Cut (N, C, *) arrays into runs of planes, so that a kernel counts its elements in 32 bits."""
     planes = arrays[0].shape[0] * arrays[0].shape[1]
     if planes == 0 or arrays[-1].size == 0:
         return
@@ -228,9 +229,10 @@ def chunks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
 
 @functools.lru_cache(maxsize=1024)
 def geometry(
-    extents: Triple, out_extents: Triple, kernel_size: Triple, stride: Triple, padding: Triple, dilation: Triple
+    extents: Extents, out_extents: Extents, kernel_size: Triple, stride: Triple, padding: Triple, dilation: Triple
 ) -> Geometry:
     """Return the numbers of a pooling, checked to fit into 32 bits."""
+    extents, out_extents = volume(extents), volume(out_extents)
     in_plane, out_plane = math.prod(extents), math.prod(out_extents)
     if max(in_plane, out_plane) > target.ELEMENT_LIMIT:
         raise OverflowError(f"max_pool: a plane must have at most 2**30 elements on CUDA, got extents {extents}")

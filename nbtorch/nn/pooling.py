@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nbtorch.kernels import geometry
@@ -52,28 +52,19 @@ __all__ = [
 ]
 
 
-def _stride(name: str, stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the step of a window; its own extents where none is given."""
+def _step(name: str, stride: Any, rank: int) -> Any:
+    """Return the step of a window as `_option` does; None where none is given."""
     if stride is None or (isinstance(stride, Sequence) and not stride):
-        return kernel
-    return extents(name, "stride", stride, len(kernel))
+        return None
+    return stride if type(stride) is int else extents(name, "stride", stride, rank)
 
 
-def _require_elements(name: str, input: Tensor, rank: int) -> None:
+def _require_elements(name: str, shape: tuple[int, ...], rank: int) -> None:
     """Refuse an input with an empty dimension other than the batch."""
-    if 0 in input._array.shape[-rank - 1 :]:
+    if 0 in shape[-rank - 1 :]:
         raise RuntimeError(
-            f"{name}: Expected input's non-batch dimensions to have positive length,"
-            f" but input has a shape of {tuple(input.shape)}"
+            f"{name}: Expected input's non-batch dimensions to have positive length, but input has a shape of {shape}"
         )
-
-
-def _batched(input: Tensor, batched: bool, run: Callable[[Tensor], Any]) -> Any:
-    """Run a function of (N, C, *) on an input that may lack N."""
-    if batched:
-        return run(input)
-    result = run(input.unsqueeze(0))
-    return tuple([r.squeeze(0) for r in result]) if isinstance(result, tuple) else result.squeeze(0)
 
 
 def _max_pool(
@@ -87,38 +78,51 @@ def _max_pool(
     return_indices: bool,
 ) -> Any:
     """Check the arguments of max pooling and run it; see `max_pool2d`."""
-    name = f"max_pool{rank}d"
-    batched = require_rank(name, input, rank)
-    kernel = extents(name, "kernel_size", kernel_size, rank)
-    strides = _stride(name, stride, kernel)
-    pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
-    require_bool(name, "ceil_mode", ceil_mode)
+    name = _MAX_POOL[rank]
+    require_tensor(name, "input", input)
     array = input._array
+    if type(kernel_size) is not int:
+        kernel_size = extents(name, "kernel_size", kernel_size, rank)
+    stride = _step(name, stride, rank)
+    if type(padding) is not int:
+        padding = extents(name, "padding", padding, rank)
+    if type(dilation) is not int:
+        dilation = extents(name, "dilation", dilation, rank)
+    windows = _sliding_windows(rank, array.shape, kernel_size, stride, padding, dilation, ceil_mode)
     if array.dtype.kind != "f":
         _require_comparable(name, rank, input, return_indices)
-    _require_elements(name, input, rank)
-    size, windows = _sliding_windows(name, array.shape[-rank:], kernel, strides, pads, dilations, ceil_mode)
-    if not return_indices and not (state.enabled and input.requires_grad):
-        return _batched(input, batched, MaxPoolValues(windows, size))
-    node = MaxPool(f"MaxPool{rank}DWithIndicesBackward0", windows, size, return_indices)
-    output, indices = _batched(input, batched, node)
-    return (output, indices) if return_indices else output
+    if return_indices:
+        return MaxPool(_MAX_POOL_NODE[rank], windows)(input)
+    return MaxPoolValues(_MAX_POOL_NODE[rank], windows, state.enabled and input.requires_grad)(input)
 
 
-@functools.lru_cache(maxsize=1024)
-def _sliding_windows(name: str, extents: tuple[int, ...], *options: Any) -> tuple[tuple[int, ...], SlidingWindows]:
-    """Return the output's extents and the windows; calls with the same arguments follow one another."""
-    return geometry.pool_output_size(name, extents, *options), SlidingWindows(*options[:-1])
+_MAX_POOL = tuple([f"max_pool{rank}d" for rank in range(4)])
+_MAX_POOL_NODE = tuple([f"MaxPool{rank}DWithIndicesBackward0" for rank in range(4)])
 
 
-@functools.lru_cache(maxsize=1024)
-def _sliding_means(
-    kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], include: bool, divisor: int
-) -> SlidingMeans:
-    return SlidingMeans(kernel, stride, padding, include, divisor)
+@functools.lru_cache(maxsize=1024, typed=True)
+def _sliding_windows(
+    rank: int, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> SlidingWindows:
+    """Check how windows slide over an input of this shape; calls with the same arguments follow one another."""
+    name = _MAX_POOL[rank]
+    require_bool(name, "ceil_mode", ceil_mode)
+    _require_shape(name, shape, rank)
+    _require_elements(name, shape, rank)
+    kernel = extents(name, "kernel_size", kernel_size, rank)
+    strides = kernel if stride is None else extents(name, "stride", stride, rank)
+    pads, dilations = extents(name, "padding", padding, rank), extents(name, "dilation", dilation, rank)
+    size = geometry.pool_output_size(name, shape[-rank:], kernel, strides, pads, dilations, ceil_mode)
+    return SlidingWindows((*shape[:-rank], *size), kernel, strides, pads, dilations)
 
 
-_pool_output_size = functools.lru_cache(maxsize=1024)(geometry.pool_output_size)
+def _require_shape(name: str, shape: tuple[int, ...], rank: int) -> None:
+    """Refuse what is neither (N, C, *) nor (C, *)."""
+    if len(shape) not in (rank + 1, rank + 2):
+        raise RuntimeError(
+            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of size:"
+            f" {list(shape)}"
+        )
 
 
 def _require_comparable(name: str, rank: int, input: Tensor, return_indices: bool) -> None:
@@ -239,36 +243,64 @@ def _avg_pool(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Check the arguments of average pooling and run it; see `avg_pool2d`."""
-    name = f"avg_pool{rank}d"
-    kernel, strides, pads, size, batched = _windows(name, rank, input, kernel_size, stride, padding, ceil_mode)
+    name = _AVG_POOL[rank]
+    require_tensor(name, "input", input)
+    array = input._array
+    if type(kernel_size) is not int:
+        kernel_size = extents(name, "kernel_size", kernel_size, rank)
+    stride = _step(name, stride, rank)
+    if type(padding) is not int:
+        padding = extents(name, "padding", padding, rank)
+    options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    means, output_shape = _sliding_means(rank, array.shape, *options)
+    if array.dtype.char not in "fd":
+        _require_averageable(name, rank, input)
+    return AvgPool(_AVG_POOL_NODE[rank], means, output_shape)(input)
+
+
+_AVG_POOL = tuple([f"avg_pool{rank}d" for rank in range(4)])
+_AVG_POOL_NODE = tuple([f"AvgPool{rank}DBackward0" for rank in range(4)])
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _sliding_means(
+    rank: int,
+    shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> tuple[SlidingMeans, tuple[int, ...]]:
+    """Return the windows of an average pooling and the shape of what it returns."""
+    name = _AVG_POOL[rank]
+    require_bool(name, "ceil_mode", ceil_mode)
     require_bool(name, "count_include_pad", count_include_pad)
     if divisor_override is not None:
         if isinstance(divisor_override, bool) or not hasattr(divisor_override, "__index__"):
             raise TypeError(f"{name}(): argument 'divisor_override' must be int, not {type(divisor_override).__name__}")
         if divisor_override == 0:
             raise RuntimeError(f"{name}: divisor must be not zero, got divisor_override=0")
-    _require_averageable(name, rank, input)
-    means = _sliding_means(kernel, strides, pads, count_include_pad, int(divisor_override or 0))
-    return _batched(input, batched, AvgPool(f"AvgPool{rank}DBackward0", means, size))
+    kernel, strides, pads, size = _windows(name, rank, shape, kernel_size, stride, padding, ceil_mode)
+    return SlidingMeans(kernel, strides, pads, count_include_pad, int(divisor_override or 0)), (*shape[:-rank], *size)
 
 
 def _windows(
-    name: str, rank: int, input: Tensor, kernel_size: Sizes, stride: Any, padding: Sizes, ceil_mode: bool
-) -> Any:
-    """Return (kernel_size, stride, padding, output size, whether there is a batch) of a pooling by sums."""
-    require_tensor(name, "input", input)
-    if rank == 2 and input.ndim < 3:
-        raise IndexError(f"{name}: Dimension out of range: expected a 3D or 4D input, got shape {tuple(input.shape)}")
-    batched = require_rank(name, input, rank)
+    name: str, rank: int, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool
+) -> tuple[tuple[int, ...], ...]:
+    """Return (kernel_size, stride, padding, the output's extents) of a pooling by sums."""
+    if rank == 2 and len(shape) < 3:
+        raise IndexError(f"{name}: Dimension out of range: expected a 3D or 4D input, got shape {shape}")
+    _require_shape(name, shape, rank)
     kernel = extents(name, "kernel_size", kernel_size, rank)
-    strides, pads = _stride(name, stride, kernel), extents(name, "padding", padding, rank)
-    require_bool(name, "ceil_mode", ceil_mode)
-    _require_elements(name, input, rank)
-    extents_in = input._array.shape[-rank:]
-    size = _pool_output_size(name, extents_in, kernel, strides, pads, (1,) * rank, ceil_mode)
-    if rank == 3 and any(n < k for n, k in zip(input.shape[-rank:], kernel, strict=True)):
-        raise RuntimeError(f"{name}: input {tuple(input.shape[-rank:])} smaller than kernel_size {kernel}")
-    return kernel, strides, pads, size, batched
+    strides = kernel if stride is None else extents(name, "stride", stride, rank)
+    pads = extents(name, "padding", padding, rank)
+    _require_elements(name, shape, rank)
+    size = geometry.pool_output_size(name, shape[-rank:], kernel, strides, pads, (1,) * rank, ceil_mode)
+    if rank == 3 and any(n < k for n, k in zip(shape[-rank:], kernel, strict=True)):
+        raise RuntimeError(f"{name}: input {shape[-rank:]} smaller than kernel_size {kernel}")
+    return kernel, strides, pads, size
 
 
 def _require_averageable(name: str, rank: int, input: Tensor) -> None:
@@ -355,13 +387,15 @@ def _lp_pool(
         return -_max_pool(rank, -input.abs(), kernel_size, stride, 0, 1, ceil_mode, False)
     if isinstance(norm_type, Tensor) or not input.is_floating_point():
         return _lp_pool_in_steps(rank, input, norm_type, kernel_size, stride, ceil_mode)
-    kernel, strides, _, size, batched = _windows(name, rank, input, kernel_size, stride, 0, ceil_mode)
+    require_bool(name, "ceil_mode", ceil_mode)
+    shape = tuple(input.shape)
+    kernel, strides, _, size = _windows(name, rank, shape, kernel_size, _step(name, stride, rank), 0, ceil_mode)
     if rank == 1 and isinstance(kernel_size, Sequence):
         raise TypeError(f"{name}(): argument 'kernel_size' must be int, not {type(kernel_size).__name__}")
     _require_averageable(name, rank, input)
     if norm_type == 0:
         raise ZeroDivisionError(f"{name}: norm_type must not be 0")
-    return _batched(input, batched, LpPool(float(norm_type), kernel, strides, size))
+    return LpPool(float(norm_type), kernel, strides, (*shape[:-rank], *size))(input)
 
 
 def _lp_pool_in_steps(
@@ -438,6 +472,8 @@ def lp_pool3d(
 
 def _adaptive_size(name: str, rank: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
     """Return the output's extents; None stands for the input's own, except in one dimension, as in PyTorch."""
+    if type(output_size) is int and output_size >= 0:
+        return (output_size,) * rank
     if rank > 1 and isinstance(output_size, Sequence) and not isinstance(output_size, str):
         if input.ndim <= len(output_size):
             raise ValueError(f"{name}: Input dimension should be at least {len(output_size) + 1}, got {input.ndim}")
@@ -465,18 +501,28 @@ def _require_spatial(name: str, input: Tensor, dims: range) -> None:
 
 def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Any) -> Tensor:
     """Check the arguments of adaptive average pooling and run it; see `adaptive_avg_pool2d`."""
-    name = f"adaptive_avg_pool{rank}d"
+    name = _ADAPTIVE_AVG_POOL[rank]
     require_tensor(name, "input", input)
-    size = _adaptive_size(name, rank, input, output_size)
-    if rank > 1 and set(size) == {1} and _needs_mean(input, rank):
-        return input.mean(tuple(range(-rank, 0)), keepdim=True)
-    batched = require_rank(name, input, rank)
+    size, node = _adaptive_size(name, rank, input, output_size), _ADAPTIVE_AVG_POOL_NODE[rank]
+    if size == _ONES[rank]:
+        if _needs_mean(input, rank):
+            return input.mean(tuple(range(-rank, 0)), keepdim=True)
+        node = "MeanBackward1"  # what PyTorch takes here
+    require_rank(name, input, rank)
     if not input.is_floating_point():
         raise not_implemented(name, input.dtype, "a floating-point type")
-    if rank == 1 and size == (1,) and input.shape[-1] == 0:
-        return input.mean(-1, keepdim=True)
-    _require_spatial(name, input, range(1 if rank == 3 else input.ndim - rank, input.ndim))
-    return _batched(input, batched, AvgPool(f"AdaptiveAvgPool{rank}DBackward0", AdaptiveMeans(), size))
+    shape = input._array.shape
+    if 0 in shape:
+        if rank == 1 and size == (1,) and shape[-1] == 0:
+            return input.mean(-1, keepdim=True)
+        _require_spatial(name, input, range(1 if rank == 3 else input.ndim - rank, input.ndim))
+    return AvgPool(node, _ADAPTIVE_MEANS[rank], (*shape[:-rank], *size))(input)
+
+
+_ADAPTIVE_AVG_POOL = tuple([f"adaptive_avg_pool{rank}d" for rank in range(4)])
+_ADAPTIVE_AVG_POOL_NODE = tuple([f"AdaptiveAvgPool{rank}DBackward0" for rank in range(4)])
+_ADAPTIVE_MEANS = tuple([AdaptiveMeans(rank) for rank in range(4)])
+_ONES = ((0,), (0,), (1, 1), (1, 1, 1))  # no size of one dimension
 
 
 def _needs_mean(input: Tensor, rank: int) -> bool:
@@ -520,11 +566,12 @@ def _adaptive_max_pool(rank: int, input: Tensor, output_size: Any) -> tuple[Tens
     name = f"adaptive_max_pool{rank}d"
     require_tensor(name, "input", input)
     size = _adaptive_size(name, rank, input, output_size)
-    batched = require_rank(name, input, rank)
+    require_rank(name, input, rank)
     _require_spatial(name, input, range(1, input.ndim))
     if not input.is_floating_point():
         raise not_implemented(name, input.dtype, "a floating-point type")
-    return _batched(input, batched, MaxPool(f"AdaptiveMaxPool{rank}DBackward0", AdaptiveRegions(), size))
+    regions = AdaptiveRegions((*input._array.shape[:-rank], *size), rank)
+    return MaxPool(f"AdaptiveMaxPool{rank}DBackward0", regions)(input)
 
 
 def adaptive_max_pool1d_with_indices(
@@ -583,7 +630,7 @@ def _fractional_max_pool(
     require_tensor(name, "input", input)
     if output_size is None and output_ratio is None:
         raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
-    if input.ndim < rank + 1:
+    if input.ndim < rank + 1 and samples is None:
         raise IndexError(
             f"{name}: Dimension out of range: expected a {rank + 1}D or {rank + 2}D input, got shape"
             f" {tuple(input.shape)}"
@@ -603,8 +650,8 @@ def _fractional_max_pool(
     _check_samples(name, x, samples, rank)
     if 0 in size or 0 in x.shape:
         return _empty_maxima(input, (*input.shape[:-rank], *size))
-    windows = FractionalWindows(kernel, _starts(x, samples, kernel, size))
-    return _batched(input, batched, MaxPool(f"FractionalMaxPool{rank}DBackward0", windows, size))
+    windows = FractionalWindows((*input.shape[:-rank], *size), kernel, _starts(x, samples, kernel, size))
+    return MaxPool(f"FractionalMaxPool{rank}DBackward0", windows)(input)
 
 
 def _empty_maxima(input: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -739,7 +786,7 @@ def _max_unpool(
     kernel = _window_extents(name, "kernel_size", kernel_size, rank)
     strides = kernel if stride is None else _window_extents(name, "stride", stride, rank)
     pads = _window_extents(name, "padding", padding, rank)
-    batched = require_rank(name, input, rank)
+    require_rank(name, input, rank)
     size = geometry.unpool_output_size(input.shape[-rank:], kernel, strides, pads, output_size)
     size = extents(name, "output_size", size, rank)
     _check_indices(name, input, indices)
@@ -748,8 +795,7 @@ def _max_unpool(
         raise RuntimeError(f"{name}: strides should be greater than zero, but got stride: {strides}")
     if not input.is_floating_point():
         raise not_implemented(name, input.dtype, "a floating-point type")
-    node = MaxUnpool(size)
-    return node(input, indices) if batched else node(input.unsqueeze(0), indices.unsqueeze(0)).squeeze(0)
+    return MaxUnpool(size)(input, indices)
 
 
 def _window_extents(name: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:

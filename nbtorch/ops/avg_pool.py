@@ -9,7 +9,8 @@ from ..autograd.graph import Node
 from ..device import allocate, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
-from .conv import Extents, triple, volumetric
+from .conv import Extents, triple
+from .unpool import planes
 
 
 class SlidingMeans:
@@ -18,6 +19,7 @@ class SlidingMeans:
     def __init__(
         self, kernel_size: Extents, stride: Extents, padding: Extents, count_include_pad: bool = True, divisor: int = 0
     ) -> None:
+        self.rank = len(kernel_size)
         self.arguments = triple(kernel_size, 1), triple(stride, 1), triple(padding, 0), count_include_pad, divisor
 
     def average(self, where: Device, x: Any, output: Any) -> None:
@@ -32,6 +34,9 @@ class SlidingMeans:
 class AdaptiveMeans:
     """Regions of adaptive average pooling."""
 
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
     def average(self, where: Device, x: Any, output: Any) -> None:
         """Write the means."""
         kernels_for(where, "adaptive_pool").adaptive_avg_pool_forward(x, output)
@@ -45,22 +50,22 @@ Means = SlidingMeans | AdaptiveMeans
 
 
 class AvgPool(Node):
-    """The mean of each window of `input (N, C, *)`."""
+    """The mean of each window of `input (N, C, *)` or (C, *)."""
 
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, name: str, means: Means, output_size: Extents) -> None:
-        self.name, self.means, self.output_size = name, means, output_size
+    def __init__(self, name: str, means: Means, output_shape: Extents) -> None:
+        self._name, self.means, self.output_shape = name, means, output_shape
 
     def forward(self, x: Any) -> Any:
-        self.input_size = x.shape[2:]
-        output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        self.means.average(self.where, volumetric(x, self.where), volumetric(output, self.where))
+        self.shape, where, rank = x.shape, self.where, self.means.rank
+        output = allocate(self.output_shape, x.dtype, where)
+        self.means.average(where, planes(x, rank, where), planes(output, rank, where))
         return output
 
     def backward(self, grad: Tensor) -> Tensor:
-        return AvgPoolGrad(self.name, self.means, self.input_size)(grad)
+        return AvgPoolGrad(self._name, self.means, self.shape)(grad)
 
 
 class AvgPoolGrad(Node):
@@ -69,22 +74,22 @@ class AvgPoolGrad(Node):
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, name: str, means: Means, input_size: Extents) -> None:
-        self.forward_name, self.means, self.input_size = name, means, input_size
-        self.name = name.replace("Backward0", "BackwardBackward0")
+    def __init__(self, name: str, means: Means, shape: Extents) -> None:
+        self.forward_name, self.means, self.shape = name, means, shape
+        self._name = name.replace("Backward0", "BackwardBackward0")
 
     def forward(self, grad: Any) -> Any:
-        self.output_size = grad.shape[2:]
-        grad_input = allocate((*grad.shape[:2], *self.input_size), grad.dtype, self.where)
-        self.means.share(self.where, volumetric(grad, self.where), volumetric(grad_input, self.where))
+        self.output_shape, where, rank = grad.shape, self.where, self.means.rank
+        grad_input = allocate(self.shape, grad.dtype, where)
+        self.means.share(where, planes(grad, rank, where), planes(grad_input, rank, where))
         return grad_input
 
     def backward(self, grad: Tensor) -> Tensor:
-        return AvgPool(self.forward_name, self.means, self.output_size)(grad)
+        return AvgPool(self.forward_name, self.means, self.output_shape)(grad)
 
 
 class LpPool(Node):
-    """The power average of each window of `input (N, C, *)`: the p-th root of the sum of p-th powers."""
+    """The power average of each window of `input (N, C, *)` or (C, *): the p-th root of the sum of p-th powers."""
 
     name = "LpPoolBackward0"
     saves_inputs = (0,)
@@ -92,14 +97,15 @@ class LpPool(Node):
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, norm_type: float, kernel_size: Extents, stride: Extents, output_size: Extents) -> None:
-        self.norm_type, self.output_size = norm_type, output_size
+    def __init__(self, norm_type: float, kernel_size: Extents, stride: Extents, output_shape: Extents) -> None:
+        self.norm_type, self.output_shape, self.rank = norm_type, output_shape, len(kernel_size)
         self.kernel_size, self.stride = triple(kernel_size, 1), triple(stride, 1)
 
     def forward(self, x: Any) -> Any:
-        output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        arrays = volumetric(x, self.where), self.norm_type, self.kernel_size, self.stride
-        kernels_for(self.where, "lp_pool").lp_pool_forward(*arrays, volumetric(output, self.where))
+        output = allocate(self.output_shape, x.dtype, self.where)
+        arguments = self.norm_type, self.kernel_size, self.stride
+        lp_pool_forward = kernels_for(self.where, "lp_pool").lp_pool_forward
+        lp_pool_forward(planes(x, self.rank, self.where), *arguments, planes(output, self.rank, self.where))
         return output
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -110,13 +116,13 @@ class LpPool(Node):
 
     def _differentiable_gradient(self, grad: Tensor, x: Tensor) -> Tensor:
         """Return the gradient as a chain of operations that have derivatives of their own."""
-        p, rank = self.norm_type, len(self.output_size)
+        p, rank = self.norm_type, self.rank
         size = self.kernel_size[0] * self.kernel_size[1] * self.kernel_size[2]
-        means = SlidingMeans(self.kernel_size, self.stride, (0, 0, 0))
-        mean = AvgPool(f"AvgPool{rank}DBackward0", means, self.output_size)(x**p)
+        means = SlidingMeans(self.kernel_size[-rank:], self.stride[-rank:], (0,) * rank)
+        mean = AvgPool(f"AvgPool{rank}DBackward0", means, self.output_shape)(x**p)
         slope = grad * (mean * size) ** (1 / p - 1) * (size / p)
         flat = (mean == 0) | (mean != mean) if p == 1 else mean == 0
-        shared = AvgPoolGrad(f"AvgPool{rank}DBackward0", means, x.shape[2:])(slope.masked_fill(flat, 0))
+        shared = AvgPoolGrad(f"AvgPool{rank}DBackward0", means, x._array.shape)(slope.masked_fill(flat, 0))
         return shared * (x ** (p - 1) * p)
 
 
@@ -127,11 +133,10 @@ class LpPoolGrad(Node):
     in_float32 = True
 
     def __init__(self, pooling: LpPool) -> None:
-        self.arguments = pooling.norm_type, pooling.kernel_size, pooling.stride
+        self.arguments, self.rank = (pooling.norm_type, pooling.kernel_size, pooling.stride), pooling.rank
 
     def forward(self, grad: Any, x: Any, output: Any) -> Any:
-        arrays = [volumetric(a, self.where) for a in (grad, x, output)]
-        grad_input = allocate(x.shape, arrays[0].dtype, self.where)
-        lp_pool_backward = kernels_for(self.where, "lp_pool").lp_pool_backward
-        lp_pool_backward(*arrays, *self.arguments, volumetric(grad_input, self.where))
+        grad_input = allocate(x.shape, grad.dtype, self.where)
+        *arrays, target = [planes(array, self.rank, self.where) for array in (grad, x, output, grad_input)]
+        kernels_for(self.where, "lp_pool").lp_pool_backward(*arrays, *self.arguments, target)
         return grad_input

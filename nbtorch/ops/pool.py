@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.graph import Node
+from ..autograd.graph import FREED, Node
 from ..device import CPU, allocate, array_module, kernels_for
 from ..device import device as Device
 from ..tensor import Tensor
-from .conv import Extents, triple, volumetric
-from .unpool import Gather
+from .conv import Extents, triple
+from .unpool import Gather, planes
 
 TAPS, INDICES = np.dtype(np.uint8), np.dtype(np.int64)
 
-NOTHING = {kind: np.empty((0, 0, 0, 0, 0), kind) for kind in (TAPS, INDICES)}
+NOTHING = {kind: np.empty((0, 0, 0), kind) for kind in (TAPS, INDICES)}
 
 NO_TAP = 255
 """Stands for the tap of a window that meets no element."""
@@ -25,7 +25,15 @@ NO_TAP = 255
 class SlidingWindows:
     """Windows of max pooling: where the kernels look for a maximum."""
 
-    def __init__(self, kernel_size: Extents, stride: Extents, padding: Extents, dilation: Extents) -> None:
+    def __init__(
+        self,
+        output_shape: Extents,
+        kernel_size: Extents,
+        stride: Extents,
+        padding: Extents,
+        dilation: Extents,
+    ) -> None:
+        self.output_shape, self.rank = output_shape, len(kernel_size)
         self.arguments = triple(kernel_size, 1), triple(stride, 1), triple(padding, 0), triple(dilation, 1)
         self.elements = math.prod(kernel_size)
 
@@ -41,21 +49,26 @@ class SlidingWindows:
         """Return the type of what backward needs to know: taps, where kernels know them and they fit, or indices."""
         return TAPS if self.elements <= kernels_for(where, "pool").MOST_TAPS else INDICES
 
-    def indices(self, where: Device, taps: Any, input_size: Extents) -> Any:
-        """Return the flat indices (N, C, *) that taps stand for."""
-        xp, rank = array_module(where), len(input_size)
+    def indices(self, where: Device, choices: Any, input_size: Extents) -> Any:
+        """Return the flat indices (N, C, *) that choices are or, as taps, stand for."""
+        if choices.dtype != TAPS:
+            return choices
+        xp, rank = array_module(where), self.rank
         kernel, *others = [extents[3 - rank :] for extents in self.arguments]
-        numbers, index, size = taps.astype(np.int64), 0, 1
+        numbers, index, size = choices.astype(np.int64), 0, 1
         for i in reversed(range(rank)):
             stride, padding, dilation = [extents[i] for extents in others]
-            windows = xp.arange(taps.shape[2 + i]).reshape((-1,) + (1,) * (rank - 1 - i))
+            windows = xp.arange(choices.shape[i - rank]).reshape((-1,) + (1,) * (rank - 1 - i))
             index = index + (windows * stride - padding + numbers % kernel[i] * dilation) * size
             numbers, size = numbers // kernel[i], size * input_size[i]
-        return xp.where(taps == NO_TAP, -1, index)
+        return xp.where(choices == NO_TAP, -1, index)
 
 
 class AdaptiveRegions:
     """Regions of adaptive max pooling."""
+
+    def __init__(self, output_shape: Extents, rank: int) -> None:
+        self.output_shape, self.rank = output_shape, rank
 
     def pick(self, where: Device, x: Any, output: Any, indices: Any) -> None:
         """Write maxima and their indices."""
@@ -69,7 +82,8 @@ class AdaptiveRegions:
 class FractionalWindows:
     """Windows of fractional max pooling; `starts` says for each dimension where those of each plane begin."""
 
-    def __init__(self, kernel_size: Extents, starts: tuple[Any, ...]) -> None:
+    def __init__(self, output_shape: Extents, kernel_size: Extents, starts: tuple[Any, ...]) -> None:
+        self.output_shape, self.rank = output_shape, len(kernel_size)
         zeros = starts[0][:, :1] * 0
         self.arguments = triple(kernel_size, 1), (zeros,) * (3 - len(starts)) + starts
 
@@ -91,71 +105,84 @@ def _of_one_integer_type(x: Any) -> Any:
 
 
 class MaxPool(Node):
-    """The largest element of each window of `input (N, C, *)`, and its flat index among the input's positions.
-
-    Where nobody but backward wants to know which elements those are, the second output may hold taps instead.
-    """
+    """The largest element of each window of `input (N, C, *)` or (C, *), and its flat index in its plane."""
 
     saves_outputs = (1,)
     fresh_gradients = True
     in_float32 = True
 
-    def __init__(self, name: str, windows: Windows, output_size: Extents, indexed: bool = True) -> None:
-        self.name, self.windows, self.output_size, self.indexed = name, windows, output_size, indexed
+    def __init__(self, name: str, windows: Windows) -> None:
+        self._name, self.windows = name, windows
 
     def forward(self, x: Any) -> Any:
         dtype, self.shape = x.dtype, x.shape
-        x = _of_one_integer_type(x)
-        output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        choices = INDICES
-        if not self.indexed and isinstance(self.windows, SlidingWindows):
-            choices = self.windows.choices_dtype(self.where)
-        indices = allocate(output.shape, choices, self.where)
-        arrays = [volumetric(array, self.where) for array in (x, output, indices)]
-        self.windows.pick(self.where, *arrays)
+        x, where, windows = _of_one_integer_type(x), self.where, self.windows
+        output = allocate(windows.output_shape, x.dtype, where)
+        indices = allocate(windows.output_shape, INDICES, where)
+        windows.pick(where, *[planes(array, windows.rank, where) for array in (x, output, indices)])
         return output if output.dtype is dtype else output.astype(dtype, copy=False), indices
 
     def backward(self, grad: Tensor, grad_indices: Any) -> Tensor:
-        return MaxPoolGrad(self.name, self.windows, self.shape)(grad, self.saved_tensor.detach())
+        return MaxPoolGrad(self._name, self.windows, self.shape, self.saved_tensor._array)(grad)
+
+
+class MaxPoolValues(Node):
+    """The largest element of each window of `input (N, C, *)` or (C, *), where nobody asks for indices.
+
+    Args:
+        tracked: whether backward may want to know which elements these are.
+    """
+
+    fresh_gradients = True
+    in_float32 = True
+    keeps_state = True
+    choices: Any = None
+
+    def __init__(self, name: str, windows: SlidingWindows, tracked: bool) -> None:
+        self._name, self.windows, self.tracked = name, windows, tracked
+
+    def forward(self, x: Any) -> Any:
+        dtype, self.shape = x.dtype, x.shape
+        x, where, windows = _of_one_integer_type(x), self.where, self.windows
+        output = allocate(windows.output_shape, x.dtype, where)
+        kind, rank = windows.choices_dtype(where), windows.rank
+        if self.tracked:
+            self.choices = allocate(windows.output_shape, kind, where)
+            choices = planes(self.choices, rank, where)
+        else:
+            choices = NOTHING[kind] if where is CPU else allocate((0, 0, 0), kind, where)
+        windows.pick(where, planes(x, rank, where), planes(output, rank, where), choices)
+        return output if output.dtype is dtype else output.astype(dtype, copy=False)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        if self.choices is None:
+            raise RuntimeError(FREED)
+        return MaxPoolGrad(self._name, self.windows, self.shape, self.choices)(grad)
+
+    def release(self) -> None:
+        """Free what backward reads."""
+        super().release()
+        self.choices = None
 
 
 class MaxPoolGrad(Node):
-    """Gradients of the outputs added up where the largest elements were."""
+    """Gradients of the outputs added up where the largest elements were, as `choices` tells: indices, or taps."""
 
     fresh_gradients = True
-    saves_inputs = (1,)
     in_float32 = True
 
-    def __init__(self, name: str, windows: Windows, shape: tuple[int, ...]) -> None:
-        self.name = name.replace("Backward0", "BackwardBackward0")
-        self.windows, self.shape = windows, shape
+    def __init__(self, name: str, windows: Windows, shape: Extents, choices: Any) -> None:
+        self._name = name.replace("Backward0", "BackwardBackward0")
+        self.windows, self.shape, self.choices = windows, shape, choices
 
-    def forward(self, grad: Any, indices: Any) -> Any:
+    def forward(self, grad: Any) -> Any:
         grad_input = allocate(self.shape, grad.dtype, self.where)
-        arrays = [volumetric(array, self.where) for array in (grad, indices, grad_input)]
+        arrays = [planes(array, self.windows.rank, self.where) for array in (grad, self.choices, grad_input)]
         self.windows.add_up(self.where, *arrays)
         return grad_input
 
     def backward(self, grad: Tensor) -> Any:
-        indices = self.saved_tensor
-        if isinstance(self.windows, SlidingWindows) and indices._array.dtype == np.uint8:
-            indices = indices._wrap_like(self.windows.indices(self.where, indices._array, self.shape[2:]))
-        return Gather()(grad, indices), None
-
-
-class MaxPoolValues(Node):
-    """Max pooling where nobody wants indices, gradients included; nothing but values is written."""
-
-    in_float32 = True
-
-    def __init__(self, windows: SlidingWindows, output_size: Extents) -> None:
-        self.windows, self.output_size = windows, output_size
-
-    def forward(self, x: Any) -> Any:
-        dtype = x.dtype
-        x = _of_one_integer_type(x)
-        output = allocate((*x.shape[:2], *self.output_size), x.dtype, self.where)
-        choices = self.windows.choices_dtype(self.where)
-        nothing = NOTHING[choices] if self.where is CPU else allocate((0, 0, 0, 0, 0), choices, self.where)
-        self.windows.pick(self.where, volumetric(x, self.where), volumetric(output, self.where), nothing)
-        return output if output.dtype is dtype else output.astype(dtype, copy=False)
+        rank, indices = self.windows.rank, self.choices
+        if isinstance(self.windows, SlidingWindows):
+            indices = self.windows.indices(self.where, indices, self.shape[-rank:])
+        return Gather(rank)(grad, grad._wrap_like(indices))
