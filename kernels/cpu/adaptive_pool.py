@@ -12,7 +12,18 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_column, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add_row, copy, fill, following, locate, planes, total
+from nbtorch.kernels.cpu.rows import (
+    PARALLEL_WORK,
+    add_row,
+    borrowed,
+    copy,
+    fill,
+    following,
+    keep,
+    locate,
+    planes,
+    total,
+)
 from nbtorch.kernels.cpu.unpool import max_unpool_add
 from nbtorch.kernels.jit import njit
 
@@ -63,11 +74,13 @@ def _avg_rows(x, y, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes; whole rows are summed as they lie."""
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
-    flat, means, columns = x.reshape(x.size), y.reshape(y.size), np.empty(W, x.dtype)
-    begins, ends = _regions(W, oW)
+    x, scratch, regions = borrowed(x), np.empty(W, x.dtype), _regions(W, oW)
+    flat, means, columns = x.reshape(x.size), borrowed(y).reshape(y.size), borrowed(scratch)
+    begins, ends = borrowed(regions[0]), borrowed(regions[1])
     if oD * oH * oW == 1:
         for plane in range(begin, end):
             means[plane] = total(flat, plane * D * H * W, (plane + 1) * D * H * W) / y.dtype.type(D * H * W)
+        keep((scratch, regions))
         return
     position = locate(begin, oD, oH)
     for row in range(begin, end):
@@ -98,6 +111,7 @@ def _avg_rows(x, y, begin, end):
                 for w in range(begins[i], ends[i]):
                     result += source[w]
             means[row * oW + i] = result / (height * y.dtype.type(ends[i] - begins[i]))
+    keep((scratch, regions))
 
 
 def _spread_rows(grads, grad_x, begin, end):
@@ -107,9 +121,15 @@ def _spread_rows(grads, grad_x, begin, end):
     """
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
-    shares, flat = grads.reshape(grads.size), grad_x.reshape(grad_x.size)
-    columns, widths = np.empty(oW, grads.dtype), np.empty(oW, grads.dtype)
-    begins, ends = _regions(W, oW)
+    shares, flat = borrowed(grads).reshape(grads.size), borrowed(grad_x).reshape(grad_x.size)
+    if oD * oH * oW == 1:
+        for plane in range(begin // (D * H), -(-end // (D * H))):
+            first, last = max(begin, plane * D * H), min(end, (plane + 1) * D * H)
+            fill(shares[plane] / grads.dtype.type(D * H * W), flat, first * W, (last - first) * W)
+        return
+    scratch, regions = (np.empty(oW, grads.dtype), np.empty(oW, grads.dtype)), _regions(W, oW)
+    columns, widths = borrowed(scratch[0]), borrowed(scratch[1])
+    begins, ends = borrowed(regions[0]), borrowed(regions[1])
     for i in range(oW):
         widths[i] = ends[i] - begins[i]
     covering, position = (-1, -1, -1, -1, -1), locate(begin, D, H)
@@ -134,6 +154,7 @@ def _spread_rows(grads, grad_x, begin, end):
                 for i in range(oW):
                     columns[i] += shares[first + i] / (size * widths[i])
         _spread_columns(columns, begins, ends, flat, start)
+    keep((scratch, regions))
 
 
 @njit(forceinline=True)
@@ -152,11 +173,12 @@ def _max_rows(x, maxima, positions, begin, end):
     """Pool the output rows `begin` to `end`, counted through all planes: first down the columns, then along the row."""
     _, D, H, W = x.shape
     _, oD, oH, oW = maxima.shape
-    elements, out, indices = x.reshape(x.size), maxima.reshape(maxima.size), positions.reshape(positions.size)
-    best, labels = np.empty(W + LANES, x.dtype), np.empty(W + LANES, np.int32)
-    rows = (-(-D // oD) + 1) * (-(-H // oH) + 1)
-    tables = np.empty(max(rows, RUN), np.int64), np.empty(max(rows, RUN), np.int32)
-    begins, ends = _regions(W, oW)
+    elements, out = borrowed(x).reshape(x.size), borrowed(maxima).reshape(maxima.size)
+    indices, rows = borrowed(positions).reshape(positions.size), (-(-D // oD) + 1) * (-(-H // oH) + 1)
+    scratch = np.empty(W + LANES, x.dtype), np.empty(W + LANES, np.int32)
+    lists, regions = (np.empty(max(rows, RUN), np.int64), np.empty(max(rows, RUN), np.int32)), _regions(W, oW)
+    best, labels, tables = borrowed(scratch[0]), borrowed(scratch[1]), (borrowed(lists[0]), borrowed(lists[1]))
+    begins, ends = borrowed(regions[0]), borrowed(regions[1])
     position = locate(begin, oD, oH)
     for row in range(begin, end):
         plane, out_d, out_h = position
@@ -185,6 +207,7 @@ def _max_rows(x, maxima, positions, begin, end):
             pool_windows(elements, start, tables[0], tables[1], taps, best, labels, W, vectors)
             for i in range(oW):
                 out[row * oW + i], indices[row * oW + i] = best_column(best, labels, begins[i], ends[i])
+    keep((scratch, lists, regions))
 
 
 @njit

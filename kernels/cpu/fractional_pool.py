@@ -13,7 +13,7 @@ import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_column, pool_windows
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, as_tuple, following, locate, planes
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, as_tuple, borrowed, following, keep, locate, planes
 from nbtorch.kernels.cpu.unpool import max_unpool_add
 
 Triple = tuple[int, int, int]
@@ -43,11 +43,14 @@ def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_siz
     kD, kH, kW = as_tuple(kernel_size, 3)
     _, D, H, W = x.shape
     _, oD, oH, oW = maxima.shape
-    elements, out, indices = x.reshape(x.size), maxima.reshape(maxima.size), positions.reshape(positions.size)
-    offsets, relative = np.empty(kD * kH, np.int64), np.empty(kD * kH, np.int32)
+    elements, out = borrowed(x).reshape(x.size), borrowed(maxima).reshape(maxima.size)
+    indices = borrowed(positions).reshape(positions.size)
+    tables = np.empty(kD * kH, np.int64), np.empty(kD * kH, np.int32)
+    scratch = np.empty(W + LANES, x.dtype), np.empty(W + LANES, np.int32)
+    offsets, relative = borrowed(tables[0]), borrowed(tables[1])
+    best, labels = borrowed(scratch[0]), borrowed(scratch[1])
     for tap in range(kD * kH):
         offsets[tap] = relative[tap] = (tap // kH * H + tap % kH) * W
-    best, labels = np.empty(W + LANES, x.dtype), np.empty(W + LANES, np.int32)
     position = locate(begin, oD, oH)
     for row in range(begin, end):
         plane, out_d, out_h = position
@@ -61,6 +64,7 @@ def _forward_rows(x, maxima, positions, d_starts, h_starts, w_starts, kernel_siz
             column = w_starts[plane, i]
             out[row * oW + i], best_position = best_column(best, labels, column, column + kW)
             indices[row * oW + i] = first + best_position
+    keep((tables, scratch))
 
 
 _forward = RangeKernel(_forward_rows, PARALLEL_WORK)

@@ -9,7 +9,7 @@ backward pass, in which an element collects from its images. The middle of a row
 import numpy as np
 from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.ranges import RangeKernel
-from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add, copy, fill, following, locate, planes
+from nbtorch.kernels.cpu.rows import PARALLEL_WORK, add, borrowed, copy, fill, following, locate, planes
 from nbtorch.kernels.jit import njit
 
 Triple = tuple[int, int, int]
@@ -47,7 +47,7 @@ def _forward_rows(x, y, before, mode, value, begin, end):
     _, D, H, W = x.shape
     _, oD, oH, oW = y.shape
     left, right = _middle(before[2], W, oW)
-    source, target = x.reshape(x.size), y.reshape(y.size)
+    source, target = borrowed(x).reshape(x.size), borrowed(y).reshape(y.size)
     border = np.empty(left + oW - right, np.int64)
     for i in range(border.size):
         border[i] = scalar.pad_source(mode, (i if i < left else right + i - left) - before[2], W)
@@ -79,7 +79,7 @@ def _backward_rows(grads, grad_x, before, mode, begin, end):
     _, D, H, W = grad_x.shape
     _, oD, oH, oW = grads.shape
     left, right = _middle(before[2], W, oW)
-    source, target = grads.reshape(grads.size), grad_x.reshape(grad_x.size)
+    source, target = borrowed(grads).reshape(grads.size), borrowed(grad_x).reshape(grad_x.size)
     border = np.empty(left + oW - right, np.int64)
     for i in range(border.size):
         border[i] = scalar.pad_source(mode, (i if i < left else right + i - left) - before[2], W)

@@ -4,6 +4,7 @@ A plane is one channel of one image. Work is cut into runs of rows (of the outpu
 backward pass); a run writes its own rows only, so results do not depend on the cut.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,12 @@ PARALLEL_WORK = 1 << 16
 
 def planes(array: np.ndarray) -> np.ndarray:
     """View (N, C, *) as (N·C, D, H, W)."""
-    shape = array.shape
-    return array.reshape(shape[0] * shape[1], *volume(shape[2:]))
+    return array.reshape(_planes_shape(array.shape))
+
+
+@functools.lru_cache(maxsize=1024)
+def _planes_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[0] * shape[1], *volume(shape[2:])
 
 
 def _as_tuple_model(numbers: np.ndarray, count: int) -> tuple[int, ...]:

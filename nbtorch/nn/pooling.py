@@ -503,19 +503,19 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Any) -> Tensor:
     """Check the arguments of adaptive average pooling and run it; see `adaptive_avg_pool2d`."""
     name = _ADAPTIVE_AVG_POOL[rank]
     require_tensor(name, "input", input)
-    size, node = _adaptive_size(name, rank, input, output_size), _ADAPTIVE_AVG_POOL_NODE[rank]
-    if size == _ONES[rank]:
-        if _needs_mean(input, rank):
+    size, array = _adaptive_size(name, rank, input, output_size), input._array
+    shape = array.shape
+    if array.dtype.char not in "fd" or 0 in shape or len(shape) not in (rank + 1, rank + 2):
+        if size == _ONES[rank] and _needs_mean(input, rank):
             return input.mean(tuple(range(-rank, 0)), keepdim=True)
-        node = "MeanBackward1"  # what PyTorch takes here
-    require_rank(name, input, rank)
-    if not input.is_floating_point():
-        raise not_implemented(name, input.dtype, "a floating-point type")
-    shape = input._array.shape
-    if 0 in shape:
+        require_rank(name, input, rank)
+        if not input.is_floating_point():
+            raise not_implemented(name, input.dtype, "a floating-point type")
         if rank == 1 and size == (1,) and shape[-1] == 0:
             return input.mean(-1, keepdim=True)
         _require_spatial(name, input, range(1 if rank == 3 else input.ndim - rank, input.ndim))
+    # PyTorch takes the mean where there is but one region.
+    node = "MeanBackward1" if size == _ONES[rank] else _ADAPTIVE_AVG_POOL_NODE[rank]
     return AvgPool(node, _ADAPTIVE_MEANS[rank], (*shape[:-rank], *size))(input)
 
 

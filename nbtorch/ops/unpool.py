@@ -12,7 +12,8 @@ from ..tensor import Tensor
 
 def planes(array: Any, rank: int, where: Device) -> Any:
     """Return an array (N, C, *) or (C, *) as the C-contiguous (N, C, *) that kernels take."""
-    array = contiguous(array, where)
+    if not array.flags.c_contiguous:
+        array = contiguous(array, where)
     return array if array.ndim == rank + 2 else array[None]
 
 
