@@ -24,6 +24,7 @@ from nbtorch.kernels.cpu.rows import (
     planes,
     total,
 )
+from nbtorch.kernels.cpu.streaming import prefetch
 from nbtorch.kernels.cpu.unpool import max_unpool_add
 from nbtorch.kernels.jit import njit
 
@@ -201,6 +202,7 @@ def _max_rows(x, maxima, positions, begin, end):
                 for h in range(h_begin, h_end):
                     tables[0][taps], tables[1][taps] = (d * H + h) * W, (d * H + h) * W
                     taps += 1
+            prefetch(elements, start + (d_begin * H + h_end) * W, (h_end - h_begin) * W)
             vectors = scalar.ceil_div(W, LANES) * LANES
             if start + tables[0][taps - 1] + vectors > x.size:
                 vectors = W

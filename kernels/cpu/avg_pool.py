@@ -27,7 +27,7 @@ from nbtorch.kernels.cpu.rows import (
     sum_rows,
     window_sums,
 )
-from nbtorch.kernels.cpu.streaming import BLOCK, LARGE, finish, stream
+from nbtorch.kernels.cpu.streaming import BLOCK, LARGE, finish, prefetch, stream
 from nbtorch.kernels.geometry import volume
 from nbtorch.kernels.jit import njit
 
@@ -124,6 +124,7 @@ def _forward_rows(elements, means, geometry, begin, end):
         d_begin, d_end, size_d = clipped(out_d, sD, pD, kD, D, include_pad)
         h_begin, h_end, size_h = clipped(out_h, sH, pH, kH, H, include_pad)
         start, place = ((plane * D + d_begin) * H + h_begin) * W, row * oW
+        prefetch(elements, start + 4 * sH * W, sH * W)
         if pW == 0 and length <= W and (d_end - d_begin) * (h_end - h_begin) == 1:
             window_sums(elements, start, kW, sW, means, place, oW)
         else:

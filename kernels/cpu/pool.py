@@ -17,7 +17,7 @@ from nbtorch.kernels import scalar
 from nbtorch.kernels.cpu.pool_simd import LANES, best_taps, lowest
 from nbtorch.kernels.cpu.ranges import RangeKernel
 from nbtorch.kernels.cpu.rows import PARALLEL_WORK, as_tuple, borrowed, choose, fill, following, keep, locate
-from nbtorch.kernels.cpu.streaming import LARGE, finish, stream
+from nbtorch.kernels.cpu.streaming import LARGE, finish, prefetch, stream
 from nbtorch.kernels.geometry import volume
 from nbtorch.kernels.jit import njit
 
@@ -144,6 +144,7 @@ def _pool_directly(elements, out, choices, geometry, left, right, begin, end):
         # Vectors may run on past the row: in the input into whatever lies there, but not past the ends of the array,
         # and in the output into what this thread fills next.
         count, at, first = right - left, place + left, start + left * sW
+        prefetch(elements, first + 4 * sH * W, sH * W)
         vectors = scalar.ceil_div(count, LANES) * LANES
         if at + vectors > end * oW or first + (vectors - 1) * sW + offsets[taps - 1] >= elements.size:
             vectors = count

@@ -19,6 +19,9 @@ LARGE = 1 << 26
 BLOCK = 1 << 12
 """Elements that are put together before they are streamed: they fit into a first cache with what they are made of."""
 
+LINE = 64
+"""Bytes of a line of the caches."""
+
 INDEX = ir.IntType(64)
 
 
@@ -60,6 +63,29 @@ def _stream_intrinsic(typing_context, source, source_start, target, start, count
     return types.none(source, types.int64, target, types.int64, types.int64), emit
 
 
+def _prefetch_intrinsic(typing_context, array, start, count):
+    """Have so many elements of a flat array brought into the caches; there need be no such elements."""
+
+    def emit(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        byte = ir.IntType(8).as_pointer()
+        size = context.get_abi_sizeof(context.get_data_type(array.dtype))
+        first = builder.gep(builder.bitcast(data, byte), [builder.mul(arguments[1], INDEX(size))])
+        kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        lines = builder.sdiv(builder.add(builder.mul(arguments[2], INDEX(size)), INDEX(LINE - 1)), INDEX(LINE))
+        with cgutils.for_range(builder, lines) as loop:
+            place = builder.gep(first, [builder.mul(loop.index, INDEX(LINE))])
+            builder.call(fetch, [place, *[ir.IntType(32)(value) for value in (0, 3, 1)]])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, types.int64), emit
+
+
+def _prefetch_model(array: np.ndarray, start: int, count: int) -> None:
+    pass
+
+
 def _stream_model(source: np.ndarray, source_start: int, target: np.ndarray, start: int, count: int) -> None:
     target[start : start + count] = source[source_start : source_start + count]
 
@@ -79,4 +105,5 @@ def _finish_model() -> None:
 
 
 stream = _stream_model if config.DISABLE_JIT else intrinsic(_stream_intrinsic)
+prefetch = _prefetch_model if config.DISABLE_JIT else intrinsic(_prefetch_intrinsic)
 finish = _finish_model if config.DISABLE_JIT else intrinsic(_finish_intrinsic)
