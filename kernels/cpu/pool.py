@@ -38,7 +38,7 @@ FEW_TAPS = 9
 NO_ELEMENT = -(1 << 30)
 """The label of a window of a row that meets no element; whatever is added to it, it stays negative."""
 
-SCATTER_BLOCK = 1 << 14
+SCATTER_BLOCK = 1 << 12
 """Elements of the input's gradient that are filled at a time, so that they are still in a cache when added to."""
 
 
