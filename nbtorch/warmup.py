@@ -418,6 +418,22 @@ def _training(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
         yield run, tuple
 
 
+def _recurrent(dtype: dtypes.dtype, where: Device, size: int) -> _Run:
+    """Yield steps of LSTM and GRU layers in training."""
+    from . import nn, zeros  # not at the top: the package is not complete when this module is loaded
+
+    features, batch = (4, 2) if size == SIZES[0] else (64, 16)
+
+    def step(kind: Any) -> None:
+        layer = kind(features, features).to(where, dtype)
+        layer(zeros(batch, batch, features, device=where, dtype=dtype))[0].sum().backward()
+
+    for kind in (nn.LSTM, nn.GRU):
+        run = functools.partial(step, kind)
+        run.__name__ = f"training an {kind.__name__}"  # type: ignore[attr-defined]
+        yield run, tuple
+
+
 FAMILIES: dict[str, Callable[[dtypes.dtype, Device, int], _Run]] = {
     "activation": _elementwise,
     "norm": _norm,
@@ -429,6 +445,7 @@ FAMILIES: dict[str, Callable[[dtypes.dtype, Device, int], _Run]] = {
     "matmul": _matmul,
     "pool": _pool,
     "conv": _conv,
+    "recurrent": _recurrent,
     "training": _training,
 }
 """What `compile_kernels` runs, by the names to choose from."""
