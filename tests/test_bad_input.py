@@ -20,6 +20,30 @@ def F(t):
     return t.nn.functional
 
 
+def recurrent(kind, shape=(3, 2, 4), states=None, size=(4, 5), **options):
+    """Return a program that runs a recurrent layer on an input and first states of these shapes."""
+
+    def program(t):
+        first = None if states is None else tuple(t.ones(*s) for s in states)
+        return getattr(t.nn, kind)(*size, **options)(t.ones(*shape), first if kind == "LSTM" or not first else first[0])
+
+    return program
+
+
+def cell(kind, shape=(2, 4), *states, **options):
+    """Return a program that runs a cell on an input and states of these shapes."""
+
+    def program(t):
+        first = tuple(t.ones(*s) for s in states or [(2, 5)] * 2)
+        return getattr(t.nn, kind)(4, 5, **options)(t.ones(*shape), first if kind == "LSTMCell" else first[0])
+
+    return program
+
+
+def packed(*lengths):
+    return lambda t: t.nn.utils.rnn.pack_padded_sequence(t.ones(3, 2, 4), list(lengths))
+
+
 ROWS = {
     "conv2d rank": (lambda t: F(t).conv2d(t.ones(5, 5), weight(t)), r"Expected 3D \(unbatched\) or 4D .* conv2d.*5, 5"),
     "conv2d rank 5": (lambda t: F(t).conv2d(t.ones(1, 1, 2, 5, 5), weight(t)), "conv2d"),
@@ -236,6 +260,67 @@ ROWS = {
     "geometric probability": (lambda t: t.ones(2).geometric_(1), "p=1"),
     "exponential rate": (lambda t: t.ones(2).exponential_(0), "lambda=0"),
     "uniform bounds": (lambda t: t.ones(2).uniform_(2, 1), "from=2 > to=1"),
+    "LSTM rank 1": (recurrent("LSTM", (4,)), "LSTM: Expected input to be 2D or 3D, got 1D"),
+    "GRU rank 4": (recurrent("GRU", (1, 3, 2, 4)), "GRU: Expected input to be 2D or 3D, got 4D"),
+    "LSTM features": (recurrent("LSTM", (3, 2, 5)), "input_size. Expected 4, got 5"),
+    "RNN features": (recurrent("RNN", (3, 2, 5)), "input_size. Expected 4, got 5"),
+    "LSTM without steps": (recurrent("LSTM", (0, 2, 4)), "sequence length to be larger than 0"),
+    "LSTM type": (lambda t: t.nn.LSTM(4, 5)(t.ones(3, 2, 4, dtype=t.float64)), "float64.*weight dtype"),
+    "GRU of integers": (lambda t: t.nn.GRU(4, 5)(t.ones(3, 2, 4, dtype=t.int64)), "int64.*weight dtype"),
+    "GRU hidden type": (lambda t: t.nn.GRU(4, 5)(t.ones(3, 2, 4), t.ones(1, 2, 5, dtype=t.float64)), "Double"),
+    "LSTM hidden size": (
+        recurrent("LSTM", states=[(1, 2, 4), (1, 2, 5)]),
+        r"hidden\[0\] size \(1, 2, 5\), got",
+    ),
+    "LSTM cell size": (
+        recurrent("LSTM", states=[(1, 2, 5), (1, 2, 4)]),
+        r"hidden\[1\] size \(1, 2, 5\), got",
+    ),
+    "LSTM hidden batch": (recurrent("LSTM", states=[(1, 3, 5)] * 2), r"\(1, 2, 5\), got \[1, 3, 5"),
+    "LSTM hidden layers": (recurrent("LSTM", states=[(2, 2, 5)] * 2), r"\(1, 2, 5\), got \[2, 2, 5"),
+    "LSTM hidden rank": (recurrent("LSTM", states=[(2, 5)] * 2), "hx and cx should also be 3-D"),
+    "LSTM unbatched": (recurrent("LSTM", (3, 4), [(1, 1, 5)] * 2), "hx and cx should also be 2-D"),
+    "LSTM batch_first": (
+        recurrent("LSTM", (2, 3, 4), [(1, 3, 5)] * 2, batch_first=True),
+        r"\(1, 2, 5\), got \[1, 3, 5",
+    ),
+    "LSTM projected": (recurrent("LSTM", states=[(1, 2, 5)] * 2, proj_size=3), r"\(1, 2, 3\), got \[1, 2, 5"),
+    "GRU hidden size": (recurrent("GRU", states=[(1, 2, 4)]), r"\(1, 2, 5\), got \[1, 2, 4"),
+    "GRU hidden rank": (recurrent("GRU", states=[(2, 5)]), "hx should also be 3-D"),
+    "RNN hidden batch": (recurrent("RNN", states=[(1, 3, 5)]), r"\(1, 2, 5\), got \[1, 3, 5"),
+    "LSTM proj_size": (recurrent("LSTM", proj_size=5), "proj_size.*smaller than hidden_size, got 5 and 5"),
+    "LSTM proj_size -1": (recurrent("LSTM", proj_size=-1), "proj_size.*got -1"),
+    "GRU proj_size": (recurrent("GRU", proj_size=2), "only supported for LSTM"),
+    "LSTM dropout": (recurrent("LSTM", dropout=2.0), r"dropout.*\[0, 1\].*got 2.0"),
+    "LSTM dropout True": (recurrent("LSTM", dropout=True), "dropout.*got True"),
+    "GRU dropout": (recurrent("GRU", dropout=-0.1), "dropout.*got -0.1"),
+    "LSTM hidden_size 0": (recurrent("LSTM", size=(4, 0)), "hidden_size must be greater than zero, got 0"),
+    "LSTM hidden_size": (recurrent("LSTM", size=(4, 2.5)), "hidden_size should be of type int, got: float"),
+    "GRU input_size": (recurrent("GRU", size=(-1, 5)), "input_size must be greater than zero, got -1"),
+    "RNN num_layers": (recurrent("RNN", num_layers=0), "num_layers must be greater than zero, got 0"),
+    "RNN nonlinearity": (recurrent("RNN", nonlinearity="sin"), "nonlinearity 'sin'"),
+    "LSTMCell rank": (cell("LSTMCell", (1, 2, 4)), "LSTMCell: Expected input to be 1D or 2D, got 3D"),
+    "LSTMCell features": (cell("LSTMCell", (2, 3)), "input_size: got 3 expected 4"),
+    "RNNCell features": (cell("RNNCell", (2, 5)), "input_size: got 5 expected 4"),
+    "LSTMCell hidden": (cell("LSTMCell", (2, 4), (2, 4), (2, 5)), "hidden0.*hidden_size: got 4, expected 5"),
+    "GRUCell batch": (cell("GRUCell", (2, 4), (3, 5)), "batch size 2 doesn't match hidden0 batch size 3"),
+    "RNNCell nonlinearity": (cell("RNNCell", nonlinearity="x"), "Unknown nonlinearity: x"),
+    "LSTMCell type": (lambda t: t.nn.LSTMCell(4, 5)(t.ones(2, 4, dtype=t.float64)), "Double and Float"),
+    "LSTMCell state": (lambda t: t.nn.LSTMCell(4, 5)(t.ones(2, 4), t.ones(2, 5)), "hx.*tuple of Tensors, not Tensor"),
+    "packed, not sorted": (packed(2, 3), r"sorted in decreasing order.*got \[2, 3\]"),
+    "packed, of length 0": (packed(3, 0), "greater than 0.*is 0"),
+    "packed, of length -1": (packed(3, -1), "greater than 0.*is -1"),
+    "packed, more lengths": (packed(3, 2, 1), r"got 3 \(batch_size=2\)"),
+    "packed, no lengths": (packed(), r"got 0 \(batch_size=2\)"),
+    "packed features": (lambda t: t.nn.LSTM(5, 5)(packed(3, 2)(t)), "input_size. Expected 5, got 4"),
+    "packed hidden": (lambda t: t.nn.GRU(4, 5)(packed(3, 2)(t), t.ones(1, 3, 5)), r"\(1, 2, 5\), got \[1, 3, 5"),
+    "pack_sequence of nothing": (lambda t: t.nn.utils.rnn.pack_sequence([]), "empty list of sequences"),
+    "pad_sequence of a number": (lambda t: t.nn.utils.rnn.pad_sequence(3), "Expected iterable.*int"),
+    "pad_sequence shapes": (lambda t: t.nn.utils.rnn.pad_sequence([t.ones(2, 3), t.ones(2, 4)]), r"got \(2, 4\)"),
+    "pad_packed_sequence": (
+        lambda t: t.nn.utils.rnn.pad_packed_sequence(packed(3, 2)(t), total_length=2),
+        "total_length=2 and max sequence length being 3",
+    ),
 }
 
 
