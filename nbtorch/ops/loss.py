@@ -45,6 +45,7 @@ def _around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
 class Softmax(Node):
     saves_outputs = (0,)
     in_float32 = True
+    fresh_gradients = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -63,6 +64,7 @@ class Softmax(Node):
 class LogSoftmax(Node):
     saves_outputs = (0,)
     in_float32 = True
+    fresh_gradients = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -132,6 +132,7 @@ class LayerNorm(Node):
 
     saves_inputs = (0, 1)
     keeps_state = True
+    fresh_gradients = True
 
     def __init__(self, eps: float, centred: bool = True) -> None:
         self.eps, self.centred = eps, centred
