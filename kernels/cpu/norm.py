@@ -49,12 +49,13 @@ def layer_backward(
 ) -> None:
     """Write the gradients of `layer_forward` by its input, weight and bias; the latter two are float64."""
     rows, length = x.shape
-    block = max(8, -(-rows // 64))  # by shape alone, so that sums do not depend on the number of threads
+    # by shape alone, so that sums do not depend on the number of threads; few enough rows for sums in the type of x
+    block = min(max(8, -(-rows // 64)), 64)
     blocks = -(-rows // block)
-    weights, biases = np.empty((blocks, length)), np.empty((blocks, length))
+    weights, biases = np.empty((blocks, length), x.dtype), np.empty((blocks, length), x.dtype)
     _layer_backward(blocks, x.size, grad, x, weight, mean, rstd, centred, block, grad_x, weights, biases)
-    weights.sum(0, out=grad_weight)
-    biases.sum(0, out=grad_bias)
+    weights.sum(0, np.float64, out=grad_weight)
+    biases.sum(0, np.float64, out=grad_bias)
 
 
 def _layer_forward_rows(x, weight, bias, eps, centred, y, mean, rstd, begin, end):
