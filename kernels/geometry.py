@@ -213,6 +213,7 @@ def unpool_output_size(
 def check_pad(mode: str, shape: Extents, pairs: Sequence[tuple[int, int]]) -> None:
     """Refuse (before, after) widths of the last dimensions of `shape` that `mode` cannot give; negative ones crop."""
     lead = len(shape) - len(pairs)
+    largest = max([shape[axis] + sum(pair) for axis, pair in enumerate(pairs, lead)], default=0)
     for axis, (before, after) in enumerate(pairs, lead):
         n = shape[axis]
         padded = n + before + after
@@ -233,7 +234,7 @@ def check_pad(mode: str, shape: Extents, pairs: Sequence[tuple[int, int]]) -> No
             )
         if mode == "circular" and (padded < 0 or n + min(before, 0) + min(after, 0) < 0):
             raise RuntimeError(f"Negative padding value is resulting in an empty dimension: ({before}, {after}) {at}")
-        if mode in ("reflect", "replicate") and padded < 1 <= n:
+        if mode in ("reflect", "replicate") and (padded < 0 or (largest < 1 <= n)):
             raise RuntimeError(
                 f"pad: input extent {n} is too small for padding ({before}, {after}), calculated output {padded}, {at}"
             )

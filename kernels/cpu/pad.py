@@ -33,6 +33,9 @@ def pad_backward(grad_output: np.ndarray, before: Triple, mode: int, grad_input:
     """Write to `grad_input` the sum of `grad_output` over the images of each element, in order."""
     if grad_input.size == 0:
         return
+    if grad_output.size == 0:
+        grad_input.fill(0)
+        return
     rows = grad_input.size // grad_input.shape[-1]
     _backward(rows, grad_output.size, planes(grad_output), planes(grad_input), np.array(before), mode)
 

@@ -45,6 +45,9 @@ def _complex_pad(input: Any, before: Triple, mode: int, value: Any, output: Any)
 
 def pad_backward(grad_output: Any, before: Triple, mode: int, grad_input: Any) -> None:
     """Write to `grad_input` the sum of `grad_output` over the images of each element, in order."""
+    if grad_output.size == 0:
+        grad_input.fill(0)
+        return
     dtype = np.dtype(grad_input.dtype)
     if dtype.kind == "c":
         for part in ("real", "imag"):
