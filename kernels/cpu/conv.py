@@ -27,7 +27,8 @@ import numpy as np
 from ..jit import njit
 from .conv_choice import Algorithm, choose, choose_grad_weight
 from .conv_plan import Convolution, Plan, gather_of, plan_forward, plan_grad_input, plan_grad_weight
-from .sharing import add_chunks, part, workspace, zero
+from .ranges import RangeKernel
+from .sharing import add_chunks_range, part, workspace, zero
 from .simd import (
     dot_block,
     dot_blocks,
@@ -166,9 +167,8 @@ def _write_target(tables, gather, box, v, target, first_row, rows, bias):
                 )
 
 
-@njit
-def _pack_panels(first, last, tables, weight, transposed, panels):
-    """Pack panels first..last of the weight: [group][channel block][panel][channel, tap][row].
+def _panels_range(tables, weight, transposed, panels, begin, end):
+    """Pack a range of panels of the weight: [group][channel block][panel][channel, tap][row].
 
     `weight` is (rows, channels, taps...) per group, or (channels, rows, taps...) where `transposed`.
     """
@@ -176,7 +176,7 @@ def _pack_panels(first, last, tables, weight, transposed, panels):
     rows, channels, taps = gather.rows, gather.channels, gather.taps
     kernel = weight.shape[2] * weight.shape[3] * weight.shape[4]
     row_pitch, channel_pitch = (kernel, rows * kernel) if transposed else (channels * kernel, kernel)
-    for unit in range(first, last):
+    for unit in range(begin, end):
         group, panel = unit // gather.panels, unit % gather.panels
         row, panel_rows = part(panel, rows, gather.panels)
         for channel in range(0, channels, gather.channel_block):
@@ -249,15 +249,15 @@ def _gather_tasks(first, last, tables, source, panels, bias, target, scratch):
         _write_target(tables, gather, box, v, target, first_target, last_row - first_row, bias)
 
 
-@njit(parallel=True)
-def _gather_parallel(workers, units, tasks, tables, source, weight, transposed, panels, bias, target, scratch):
-    """Pack the weight (in `units` panels) and compute all tasks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), units, workers)
-        _pack_panels(first, first + count, tables, weight, transposed, panels)
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
+def _gather_range(tasks, tables, source, panels, bias, target, scratch, begin, end):
+    """Compute the tasks of a range of workers, each of which has a row of scratch memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, tasks, scratch.shape[0])
         _gather_tasks(first, first + count, tables, source, panels, bias, target, scratch[worker])
+
+
+_pack_panels = RangeKernel(_panels_range, parallel_work=2)
+_gather = RangeKernel(_gather_range, parallel_work=2)
 
 
 def _tables(plan: Plan, blocks: np.ndarray, dtype: np.dtype) -> Tables:
@@ -292,13 +292,8 @@ def _run_gather(plan: Plan, tables: Tables, source, weight, transposed: bool, bi
     units = gather.groups * gather.panels
     panels = workspace.get("panels", 1, gather.groups * gather.rows * gather.channels * gather.taps, dtype)[0]
     scratch = workspace.get("scratch", plan.workers, plan.scratch, dtype)
-    if plan.workers > 1:
-        _gather_parallel(
-            plan.workers, units, plan.tasks, tables, source, weight, transposed, panels, bias, target, scratch
-        )
-    else:
-        _pack_panels(0, units, tables, weight, transposed, panels)
-        _gather_tasks(0, plan.tasks, tables, source, panels, bias, target, scratch[0])
+    _pack_panels(units, plan.workers, tables, weight, transposed, panels)
+    _gather(plan.workers, plan.workers, plan.tasks, tables, source, panels, bias, target, scratch)
 
 
 def _workers(flops: float) -> int:
@@ -503,15 +498,16 @@ def _grad_weight_tasks(first, last, tables, source, grad_output, partial, scratc
                 _dot_exactly(tables, gather, box, g, x, rows, terms, out, out_at, out_pitch)
 
 
-@njit(parallel=True)
-def _grad_weight_parallel(workers, tasks, tables, source, grad_output, partial, total, scratch):
-    """Compute all tasks and add up the chunks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
+def _grad_weight_range(tasks, tables, source, grad_output, partial, scratch, begin, end):
+    """Compute the tasks of a range of workers, each of which has a row of scratch memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, tasks, scratch.shape[0])
         _grad_weight_tasks(first, first + count, tables, source, grad_output, partial, scratch[worker])
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), total.size, workers)
-        add_chunks(first, first + count, partial, total)
+
+
+_grad_weight = RangeKernel(_grad_weight_range, parallel_work=2)
+
+add_chunks = RangeKernel(add_chunks_range, parallel_work=2)
 
 
 def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad_weight) -> None:
@@ -551,11 +547,8 @@ def conv_grad_weight(grad_output, input, stride, padding, dilation, groups, grad
     plan, tables = _prepare_grad_weight(convolution, dtype, workers)
     partial = workspace.get("partial", plan.gather.chunks, total.size, dtype)
     scratch = workspace.get("scratch", plan.workers, plan.scratch, dtype)
-    if plan.workers > 1:
-        _grad_weight_parallel(plan.workers, plan.tasks, tables, input, grad_output, partial, total, scratch)
-    else:
-        _grad_weight_tasks(0, plan.tasks, tables, input, grad_output, partial, scratch[0])
-        add_chunks(0, total.size, partial, total)
+    _grad_weight(plan.workers, plan.workers, plan.tasks, tables, input, grad_output, partial, scratch)
+    add_chunks(total.size, plan.workers, partial, total)
 
 
 @njit(fastmath={"contract", "reassoc", "nsz"})
@@ -567,29 +560,19 @@ def _sum(values):
     return total
 
 
-@njit
-def _sum_channels(first, last, grad_output, grad_bias):
-    """Sum channels first..last of (N, O, positions): positions first, then images in order."""
-    for o in range(first, last):
+def _sum_channels_range(grad_output, grad_bias, begin, end):
+    """Sum a range of channels of (N, O, positions): positions first, then images in order."""
+    for o in range(begin, end):
         total = grad_output.dtype.type(0)
         for n in range(grad_output.shape[0]):
             total += _sum(grad_output[n, o])
         grad_bias[o] = total
 
 
-@njit(parallel=True)
-def _sum_channels_parallel(workers, grad_output, grad_bias):
-    """Sum all channels on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), grad_bias.size, workers)
-        _sum_channels(first, first + count, grad_output, grad_bias)
+_sum_channels = RangeKernel(_sum_channels_range, parallel_work=SERIAL_FLOPS)
 
 
 def conv_grad_bias(grad_output, grad_bias) -> None:
     """Write the sum of `grad_output` (N, O, oD, oH, oW) over all dimensions but the second to `grad_bias` (O,)."""
     rows = grad_output.reshape(*grad_output.shape[:2], int(np.prod(grad_output.shape[2:])))
-    workers = min(_workers(8.0 * grad_output.size), max(1, grad_bias.size))
-    if workers > 1:
-        _sum_channels_parallel(workers, rows, grad_bias)
-    else:
-        _sum_channels(0, grad_bias.size, rows, grad_bias)
+    _sum_channels(grad_bias.size, 8 * grad_output.size, rows, grad_bias)

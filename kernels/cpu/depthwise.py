@@ -21,12 +21,12 @@ import itertools
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..jit import njit
 from .conv_plan import Axis, Convolution, Gather, Problem, ceil_div, lay_out, segment_starts, shrink, terms_of
 from .depthwise_simd import VECTORS, direct_block, direct_blocks
+from .ranges import RangeKernel
 from .sharing import part, workspace, zero
 from .simd import dot_block, dot_blocks, host_simd, movers, pack_plane, write_plane
 
@@ -153,12 +153,14 @@ def _tasks(first, last, tables, layout, source, weight, bias, target, memory):
                     _copy_box(layout, y, target, start)
 
 
-@njit(parallel=True)
-def _parallel(workers, tasks, tables, layout, source, weight, bias, target, memory):
-    """Compute all tasks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
+def _tasks_range(tasks, tables, layout, source, weight, bias, target, memory, begin, end):
+    """Compute the tasks of a range of workers, each of which has a row of memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, tasks, memory.shape[0])
         _tasks(first, first + count, tables, layout, source, weight, bias, target, memory[worker])
+
+
+_run = RangeKernel(_tasks_range, parallel_work=2)
 
 
 @njit
@@ -211,12 +213,14 @@ def _grad_weight_tasks(first, last, tables, layout, source, grad_output, grad_we
                         )
 
 
-@njit(parallel=True)
-def _grad_weight_parallel(workers, tables, layout, source, grad_output, grad_weight, memory):
-    """Compute the gradient of the weight on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), layout.groups, workers)
+def _grad_weight_range(tables, layout, source, grad_output, grad_weight, memory, begin, end):
+    """Compute the groups of a range of workers, each of which has a row of memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, layout.groups, memory.shape[0])
         _grad_weight_tasks(first, first + count, tables, layout, source, grad_output, grad_weight, memory[worker])
+
+
+_grad_weight = RangeKernel(_grad_weight_range, parallel_work=2)
 
 
 class Plan(NamedTuple):
@@ -369,10 +373,7 @@ def convolve(plan: Plan, source, weight, bias, target, workers: int) -> None:
     workers = min(workers, tasks)
     memory = workspace.get("scratch", workers, layout.x_size + layout.g_size, source.dtype)
     arguments = tables, layout, source.reshape(-1), weight.reshape(-1), bias, target.reshape(-1)
-    if workers > 1:
-        _parallel(workers, tasks, *arguments, memory)
-    else:
-        _tasks(0, tasks, *arguments, memory[0])
+    _run(workers, workers, tasks, *arguments, memory)
 
 
 def grad_weight(plan: Plan, source, grad_output, result, workers: int) -> None:
@@ -382,7 +383,4 @@ def grad_weight(plan: Plan, source, grad_output, result, workers: int) -> None:
     workers = min(workers, layout.groups)
     memory = workspace.get("scratch", workers, layout.x_size + layout.g_size + layout.taps, source.dtype)
     arguments = tables, layout, source.reshape(-1), grad_output.reshape(-1), result.reshape(-1)
-    if workers > 1:
-        _grad_weight_parallel(workers, *arguments, memory)
-    else:
-        _grad_weight_tasks(0, layout.groups, *arguments, memory[0])
+    _grad_weight(workers, workers, *arguments, memory)

@@ -10,7 +10,6 @@ whose three passes are the three layouts of a product.
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numba.core import config
 
@@ -18,6 +17,7 @@ from ..jit import njit
 from . import strip_gemm
 from .blas import PLAIN, TRANSPOSED, Blas, openblas, product
 from .conv import conv_forward, conv_grad_input, conv_grad_weight
+from .ranges import RangeKernel
 from .sharing import part
 
 BLAS_PRODUCTS = 200_000
@@ -122,10 +122,7 @@ def _by_blas(blas: Blas, a, b, output, stack, products) -> None:
     places = _addresses(a), _addresses(b), _addresses(output)
     arguments = blas.products[a.itemsize], _SAMPLES[a.itemsize], cut, *places, order_a, order_b, pitch_a, pitch_b
     tasks = stack * cut.row_blocks * cut.column_blocks
-    if products <= SERIAL_PRODUCTS or tasks == 1:
-        _blocks(0, tasks, *arguments)
-    else:
-        _parallel(min(numba.get_num_threads(), tasks), tasks, *arguments)
+    _blocks(tasks, products if tasks > 1 else 0, *arguments)
 
 
 @njit
@@ -136,11 +133,10 @@ def _block(index, extent, blocks):
     return first * BLOCK_MULTIPLE, min(extent, (first + count) * BLOCK_MULTIPLE) - first * BLOCK_MULTIPLE
 
 
-@njit
-def _blocks(first, last, address, sample, cut, a, b, output, order_a, order_b, pitch_a, pitch_b):
-    """Compute blocks first..last of the stack."""
+def _blocks_range(address, sample, cut, a, b, output, order_a, order_b, pitch_a, pitch_b, begin, end):
+    """Compute a range of blocks of the stack."""
     size = np.int64(sample.itemsize)
-    for task in range(first, last):
+    for task in range(begin, end):
         rest, column_block = task // cut.column_blocks, task % cut.column_blocks
         item, row_block = rest // cut.row_blocks, rest % cut.row_blocks
         row, rows = _block(row_block, cut.n, cut.row_blocks)
@@ -151,12 +147,7 @@ def _blocks(first, last, address, sample, cut, a, b, output, order_a, order_b, p
         product(address, sample, order_a, order_b, rows, columns, cut.m, a_at, pitch_a, b_at, pitch_b, c_at, cut.p)
 
 
-@njit(parallel=True)
-def _parallel(workers, tasks, address, sample, cut, a, b, output, order_a, order_b, pitch_a, pitch_b):
-    """Compute all blocks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
-        _blocks(first, first + count, address, sample, cut, a, b, output, order_a, order_b, pitch_a, pitch_b)
+_blocks = RangeKernel(_blocks_range, SERIAL_PRODUCTS + 1)
 
 
 def _stack(matrices):

@@ -18,12 +18,12 @@ from functools import lru_cache
 from math import gcd, prod
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..jit import njit
 from .conv_plan import BLOCK_TERMS, Convolution, Problem, box_count, ceil_div, even, odd_lines, share_out
 from .position_simd import MOST_POSITIONS, position_block, position_blocks
+from .ranges import RangeKernel
 from .sharing import Box, box_of, covered, part, workspace, zero
 from .simd import host_simd, movers, pack_plane, transpose, write_plane
 
@@ -194,10 +194,9 @@ def _pack_weight(tables, layout, weight, unit, u, at):
                 u[at + c * tile + r] = weight[start + r]
 
 
-@njit
-def _pack_weights(first, last, tables, layout, weight, u):
-    """Pack weight tiles first..last."""
-    for unit in range(first, last):
+def _weights_range(tables, layout, weight, u, begin, end):
+    """Pack a range of weight tiles."""
+    for unit in range(begin, end):
         _pack_weight(tables, layout, weight, unit, u, unit * layout.u_size)
 
 
@@ -307,16 +306,16 @@ def _tasks(first, last, tables, layout, source, weight, u, addend, target, memor
             _write_target(tables, layout, part_of_box, numbers, v, v_at, y, target, first_target, rows)
 
 
-@njit(parallel=True)
-def _parallel(workers, units, tasks, tables, layout, source, weight, u, addend, target, memory, places):
-    """Pack the weight (in `units` tiles) and compute all tasks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), units, workers)
-        _pack_weights(first, first + count, tables, layout, weight, u)
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
+def _tasks_range(tasks, tables, layout, source, weight, u, addend, target, memory, places, begin, end):
+    """Compute the tasks of a range of workers, each of which has a row of memory and of places."""
+    for worker in range(begin, end):
+        first, count = part(worker, tasks, memory.shape[0])
         last = first + count
         _tasks(first, last, tables, layout, source, weight, u, addend, target, memory[worker], places[worker])
+
+
+_pack_weights = RangeKernel(_weights_range, parallel_work=2)
+_run = RangeKernel(_tasks_range, parallel_work=2)
 
 
 class Plan(NamedTuple):
@@ -454,9 +453,5 @@ def convolve(convolution: Convolution, source, weight, transposed: bool, bias, t
     memory = workspace.get("scratch", workers, size, source.dtype)
     numbers = workspace.get("places", workers, places, np.dtype(np.int64))
     arrays = source.reshape(-1), weight.reshape(-1), u, addend.reshape(-1), target.reshape(-1)
-    if workers > 1:
-        _parallel(workers, units, tasks, tables, layout, *arrays, memory, numbers)
-        return
-    if units:
-        _pack_weights(0, units, tables, layout, arrays[1], u)
-    _tasks(0, tasks, tables, layout, *arrays, memory[0], numbers[0])
+    _pack_weights(units, workers, tables, layout, arrays[1], u)
+    _run(workers, workers, tasks, tables, layout, *arrays, memory, numbers)

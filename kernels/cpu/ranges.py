@@ -1,7 +1,7 @@
 """Kernels that work through a range of rows or elements, on one thread or shared out among several.
 
-A parallel loop takes Numba seconds to compile, a plain one a fraction of a second. So the parallel loop here is
-compiled once for each combination of argument types and calls the kernel, compiled by itself, by its address.
+A parallel loop takes Numba seconds to compile, a plain one a fraction of a second. So there is one parallel loop, of
+addresses: it calls the kernel, compiled by itself, by way of a small function that knows the types of its arguments.
 """
 
 import functools
@@ -10,7 +10,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from nbtorch.kernels.jit import njit
+from llvmlite import ir
+from nbtorch.kernels.jit import ParallelKernel, njit
 from numba import prange, types
 from numba.core import cgutils
 from numba.core.dispatcher import Dispatcher
@@ -44,17 +45,23 @@ class RangeKernel:
             return
         threads = numba.get_num_threads()
         length = -(-count // (threads * grain)) * grain
-        _share_out(self.address(arguments), arguments, count, length)
+        _run_shared(_loop(), self.address(arguments), arguments, count, length)
 
     def address(self, arguments: tuple[Any, ...]) -> int:
         """Return where the machine code for arguments of these types begins; compile it first if they are new."""
         key = tuple([_kind(a) for a in arguments])
         if key not in self._addresses:
-            signature = (*[_numba_type(a) for a in arguments], types.intp, types.intp)
-            self.kernel.compile(signature)
-            compiled = self.kernel.overloads[signature]
-            self._addresses[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+            self._addresses[key] = _address_of(
+                self.kernel, (*[_numba_type(a) for a in arguments], types.intp, types.intp)
+            )
         return self._addresses[key]
+
+
+def _address_of(kernel: Any, signature: tuple[types.Type, ...]) -> int:
+    """Return where the machine code of a kernel begins; compile it if these types are new."""
+    kernel.compile(signature)
+    compiled = kernel.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
 def _kind(argument: Any) -> Any:
@@ -86,8 +93,43 @@ def call_kernel(typing_context, address, arguments, begin, end):
     return types.none(address, arguments, begin, end), emit
 
 
-@njit(parallel=True)
-def _share_out(address, arguments, count, length):
+@intrinsic
+def _packed(typing_context, arguments):
+    """Return the addresses of a function, called with a kernel's and a copy of its arguments, and of this copy."""
+
+    def emit(context, builder, signature, values):
+        kinds, number = [*signature.args[0], types.intp, types.intp], ir.IntType(64)
+        copy = cgutils.alloca_once_value(builder, values[0])
+        function_type = context.call_conv.get_function_type(types.none, [types.intp] * 4)
+        calls = ir.Function(builder.module, function_type, f"call.{builder.function.name}")
+        calls.linkage = "internal"
+        inside = ir.IRBuilder(calls.append_basic_block())
+        result, error, kernel, place, begin, end = calls.args
+        items = cgutils.unpack_tuple(inside, inside.load(inside.inttoptr(place, copy.type)))
+        function = inside.inttoptr(kernel, context.call_conv.get_function_type(types.none, kinds).as_pointer())
+        packed = context.get_arg_packer(kinds).as_arguments(inside, [*items, begin, end])
+        inside.ret(inside.call(function, [result, error, *packed]))
+        return cgutils.pack_array(builder, [builder.ptrtoint(calls, number), builder.ptrtoint(copy, number)])
+
+    return types.UniTuple(types.intp, 2)(arguments), emit
+
+
+@njit
+def _share_out(loop, address, arguments, count, length):
+    calls, copy = _packed(arguments)
+    call_kernel(loop, (calls, address, copy), count, length)
+
+
+def _loop_range(calls, address, copy, count, length):
     for part in prange((count + length - 1) // length):
         begin = np.int64(part) * length
-        call_kernel(address, arguments, begin, min(begin + length, count))
+        call_kernel(calls, (address, copy), begin, min(begin + length, count))
+
+
+@functools.cache
+def _loop() -> int:
+    """Return where the one loop on several threads begins."""
+    return _address_of(njit(_loop_range, parallel=True), (types.intp,) * 5)
+
+
+_run_shared = ParallelKernel(_share_out) if isinstance(_share_out, Dispatcher) else _share_out

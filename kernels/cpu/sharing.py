@@ -30,11 +30,7 @@ workspace = Workspace()
 
 @njit
 def part(index, count, parts):
-    """Return start and size of one of `parts` parts of `count` that differ by one at most, the larger ones first.
-
-    The index of a parallel loop is unsigned: make it an int64 first, or the parts are floats and whatever they are
-    given to is compiled a second time.
-    """
+    """Return start and size of one of `parts` parts of `count` that differ by one at most, the larger ones first."""
     size, larger = count // parts, count % parts
     return index * size + min(index, larger), size + (1 if index < larger else 0)
 
@@ -88,10 +84,9 @@ def zero(values):
         values[i] = 0
 
 
-@njit
-def add_chunks(first, last, partial, total):
-    """Write the sums over chunks, in order, of elements first..last."""
-    for i in range(first, last):
+def add_chunks_range(partial, total, begin, end):
+    """Write the sums over chunks, in order, of a range of elements."""
+    for i in range(begin, end):
         value = partial[0, i]
         for chunk in range(1, partial.shape[0]):
             value += partial[chunk, i]

@@ -14,12 +14,12 @@ The sums are taken in an order that depends on shapes alone: boxes of positions 
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..jit import njit
 from .conv_plan import GRAD_WEIGHT_TASKS, Convolution, box_count, ceil_div, even, shrink
-from .sharing import add_chunks, box_of, covered, part, workspace, zero
+from .ranges import RangeKernel
+from .sharing import add_chunks_range, box_of, covered, part, workspace, zero
 from .simd import gemm_block, gemm_blocks, host_simd, movers, transpose
 
 SOURCE_BYTES = 48 * 1024
@@ -188,15 +188,15 @@ def _tasks(first, last, tables, layout, source, grad_output, partial, memory):
             _write(m[m_at:], layout.channel_block, partial[chunk][out_at:], channels, taps)
 
 
-@njit(parallel=True)
-def _parallel(workers, tasks, tables, layout, source, grad_output, partial, total, memory):
-    """Compute all tasks and add up the chunks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
+def _tasks_range(tasks, tables, layout, source, grad_output, partial, memory, begin, end):
+    """Compute the tasks of a range of workers, each of which has a row of memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, tasks, memory.shape[0])
         _tasks(first, first + count, tables, layout, source, grad_output, partial, memory[worker])
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), total.size, workers)
-        add_chunks(first, first + count, partial, total)
+
+
+_run = RangeKernel(_tasks_range, parallel_work=2)
+_add_chunks = RangeKernel(add_chunks_range, parallel_work=2)
 
 
 class Plan(NamedTuple):
@@ -270,9 +270,6 @@ def grad_weight(convolution: Convolution, grad_output, source, result, workers: 
     one = layout.chunks == 1
     partial = total[None] if one else workspace.get("partial", layout.chunks, total.size, source.dtype)
     memory = workspace.get("scratch", workers, size, source.dtype)
-    if workers > 1:
-        _parallel(workers, tasks, tables, layout, source, grad_output, partial, total, memory)
-        return
-    _tasks(0, tasks, tables, layout, source, grad_output, partial, memory[0])
+    _run(workers, workers, tasks, tables, layout, source, grad_output, partial, memory)
     if not one:
-        add_chunks(0, total.size, partial, total)
+        _add_chunks(total.size, workers, partial, total)

@@ -19,11 +19,11 @@ The sums are taken in an order that depends on shapes alone. float32 only.
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..jit import njit
 from .conv_plan import Convolution, box_count, ceil_div, even, odd_lines, share_out
+from .ranges import RangeKernel
 from .sharing import box_of, part, workspace, zero
 from .simd import gemm_block, gemm_blocks, host_simd, movers, transpose
 from .winograd_simd import OUTPUT, OUTPUTS, SOURCE, TAPS, TILE, WEIGHT, transform, transforms
@@ -313,15 +313,22 @@ def _tasks(first, last, tables, layout, source, weight, u, bias, target, memory)
         _transform_product(tables, layout, box, scratch, target, bias, first_target, last_row - first_row)
 
 
-@njit(parallel=True)
-def _parallel(workers, units, tasks, tables, layout, source, weight, u, bias, target, memory):
-    """Transform the weights (in `units` tiles) and compute all tasks on several threads."""
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), units, workers)
+def _weights_range(units, tables, layout, weight, u, memory, begin, end):
+    """Transform the weight tiles of a range of workers, each of which has a row of memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, units, memory.shape[0])
         _transform_weights(first, first + count, tables, layout, weight, u, memory[worker])
-    for worker in numba.prange(workers):
-        first, count = part(np.int64(worker), tasks, workers)
+
+
+def _tasks_range(tasks, tables, layout, source, weight, u, bias, target, memory, begin, end):
+    """Compute the tasks of a range of workers, each of which has a row of memory."""
+    for worker in range(begin, end):
+        first, count = part(worker, tasks, memory.shape[0])
         _tasks(first, first + count, tables, layout, source, weight, u, bias, target, memory[worker])
+
+
+_transform_all_weights = RangeKernel(_weights_range, parallel_work=2)
+_run = RangeKernel(_tasks_range, parallel_work=2)
 
 
 class Plan(NamedTuple):
@@ -408,9 +415,7 @@ def convolve(convolution: Convolution, source, weight, transposed: bool, bias, t
         addend[: bias.size] = bias
     u = workspace.get("panels", 1, units * layout.u_size, source.dtype)[0]
     memory = workspace.get("scratch", workers, size, source.dtype)
-    if workers > 1:
-        _parallel(workers, units, tasks, tables, layout, source, weight, u, addend, target, memory)
-    else:
-        _transform_weights(0, units, tables, layout, weight, u, memory[0])
-        _tasks(0, tasks, tables, layout, source, weight, u, addend, target, memory[0])
+    if units:
+        _transform_all_weights(workers, workers, units, tables, layout, weight, u, memory)
+    _run(workers, workers, tasks, tables, layout, source, weight, u, addend, target, memory)
     return bool(np.isfinite(memory[:, size - layout.lanes :]).all())
