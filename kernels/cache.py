@@ -69,7 +69,10 @@ def cache_root() -> Path:
     chosen = os.environ.get("NBTORCH_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a home, as in some containers: nothing is kept
+        return Path(os.devnull) / "nbtorch"
     if sys.platform == "darwin":
         base = home / "Library" / "Caches"
     elif sys.platform == "win32":

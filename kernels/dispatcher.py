@@ -1,8 +1,7 @@
 """What compiles a kernel: Numba's dispatcher, which here makes no machine code of functions that only kernels call.
 
 Numba links a function into each function that calls it, and compiles the whole again. What is called by kernels alone
-never runs by itself, so its machine code, and the code through which Python would call it, are left out: that is
-two fifths of the time that a first training step waits for the compiler.
+never runs by itself, so its machine code, and the code through which Python would call it, are left out.
 """
 
 from typing import Any

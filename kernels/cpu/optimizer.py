@@ -128,7 +128,9 @@ def _kernel(name: str, count: int) -> RangeKernel:
     )
 
     def kernel(objects, starts, numbers, sample, begin, end):
-        item, place = np.searchsorted(starts, begin, side="right") - 1, begin
+        item, place = 0, begin
+        while item + 1 < starts.size and starts[item + 1] <= begin:
+            item += 1
         while place < end:
             stop = min(end, starts[item + 1])
             pass_over(objects[item], place - starts[item], stop - place, numbers[min(item, len(numbers) - 1)], sample)

@@ -354,7 +354,9 @@ def _offsets_of_taps(geometry):
     """Return where each tap is in the plane, relative to the first one; what stands for none is far outside."""
     H, W, kD, kH, kW = geometry[1], geometry[2], geometry[6], geometry[7], geometry[8]
     dD, dH, dW = geometry[15], geometry[16], geometry[17]
-    offsets = np.full(MOST_TAPS + 1, -PLANE_LIMIT * PLANE_LIMIT)
+    offsets = np.empty(MOST_TAPS + 1, np.int64)
+    for tap in range(MOST_TAPS + 1):
+        offsets[tap] = -PLANE_LIMIT * PLANE_LIMIT
     for tap in range(min(kD * kH * kW, MOST_TAPS)):
         offsets[tap] = (tap // (kH * kW) * dD * H + tap // kW % kH * dH) * W + tap % kW * dW
     return offsets

@@ -114,6 +114,20 @@ def test_tuples_of_one_name_are_told_apart(tree):
     assert run(tree, first) == (40, 0, "")
 
 
+HELPER_FIRST = """
+from nbtorch.kernels import cache_test_helper, cache_test_kernel, jit
+result = cache_test_kernel.shifted(20.0)
+assert not cache_test_helper.scaled.overloads, "machine code was made of what only a kernel calls"
+assert cache_test_helper.scaled(20.0) == 40.0
+print(int(result), jit.compilations())
+"""
+
+
+def test_what_kernels_call_can_be_called_from_python_too(tree):
+    assert run(tree, HELPER_FIRST)[:2] == (41, 3)
+    assert run(tree, HELPER_FIRST) == (41, 0, "")
+
+
 def test_an_edit_in_another_file_is_noticed(tree):
     assert run(tree)[0] == 41
     helper = tree / "nbtorch" / "kernels" / "cache_test_helper.py"
@@ -171,6 +185,25 @@ def test_a_folder_that_cannot_be_written_gives_one_warning(tree):
     blocked = tree / "blocked"
     blocked.write_text("a file, so that not even the superuser can make a folder here")
     result, compilations, errors = run(tree, NBTORCH_CACHE_DIR=str(blocked))
+    assert (result, compilations) == (41, 2)
+    assert errors.count("RuntimeWarning: nbtorch cannot keep compiled kernels") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="homes are named by other variables")
+def test_a_home_that_cannot_be_written_gives_one_warning(tree):
+    result, compilations, errors = run(tree, HOME=os.devnull, NBTORCH_CACHE_DIR="", XDG_CACHE_HOME="")
+    assert (result, compilations) == (41, 2)
+    assert errors.count("RuntimeWarning: nbtorch cannot keep compiled kernels") == 1
+
+
+def test_a_user_without_a_home_compiles_every_time(tree):
+    code = """
+from pathlib import Path
+def nowhere(cls):
+    raise RuntimeError("Could not determine home directory.")
+Path.home = classmethod(nowhere)
+"""
+    result, compilations, errors = run(tree, code + PROGRAM, NBTORCH_CACHE_DIR="", XDG_CACHE_HOME="")
     assert (result, compilations) == (41, 2)
     assert errors.count("RuntimeWarning: nbtorch cannot keep compiled kernels") == 1
 
