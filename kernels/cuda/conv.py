@@ -10,8 +10,9 @@ written out ("implicit GEMM"): a block of threads gathers the tile of b that it 
 | gradient of the weight | grad_output | input under the window | O/groups | (c, tap) | N·oD·oH·oW |
 
 What tells the passes apart is a few small functions that turn (row, k, column) into places in the arrays (`Pass`).
-Three kernels work for all of them: `gemm`, tiled in shared memory and registers; `direct`, a thread per element, for
-groups with hardly any rows (depthwise); `reduce`, a block per element, for few elements and a long sum.
+Four kernels work for all of them: `gemm`, tiled in shared memory and registers; `pipelined`, the same for float32 on
+tensor cores; `direct`, a thread per element, for groups with hardly any rows (depthwise); `reduce`, a block per
+element, for few elements and a long sum. float16 and bfloat16 need tensor cores, which multiply them as they are.
 
 Sums run in an order that depends on the shapes alone, so results have the same bits in every run. Everything inside
 one image is counted in 32 bits; where an image begins, in 64.
@@ -55,17 +56,27 @@ SMALL_TILE = {4: Tile(32, 128, 8, 4, 4), 8: Tile(32, 64, 8, 4, 4)}
 """For products with few rows."""
 
 TENSOR_TILES = {
-    "tf32": (Tile(32, 128, 16, 4, 4), Tile(128, 128, 16, 8, 8)),
-    "3xtf32": (Tile(32, 128, 8, 4, 4), Tile(128, 128, 8, 8, 8)),
+    "tf32": (Tile(32, 128, 16, 4, 4), Tile(128, 128, 8, 8, 8)),
+    "3xtf32": (Tile(32, 128, 16, 4, 4), Tile(128, 128, 8, 8, 8)),
+    "bf16": (Tile(32, 128, 16, 4, 4), Tile(128, 128, 16, 4, 8)),
+    "f16": (Tile(32, 128, 16, 4, 4), Tile(128, 128, 16, 4, 8)),
 }
-"""For float32 products on tensor cores, (with few rows, with many): a warp computes `thread_rows`·8 rows and
-`thread_columns`·4 columns, and the two tiles fill 35 KB of shared memory."""
+"""For products on tensor cores, (with few rows, with many): a warp computes `thread_rows`·8 rows and
+`thread_columns`·4 columns. Half precision waits in registers on its way to shared memory, so that fewer are left for
+sums and a block takes more threads."""
+
+STAGES = 3
+"""So many tiles of float32 numbers are in shared memory, or on their way to it, where copies are asynchronous: with
+8 steps of k in a tile, 26 KB of the 48 that a block has, so that an SM has room for several blocks."""
 
 SIMULATOR_TILE = Tile(16, 16, 16, 4, 4)
 """The same code with few threads, each of which costs the simulator milliseconds."""
 
 SIMULATOR_TENSOR_TILE = Tile(16, 8, 8, 2, 2)
 """The same for tensor cores: one warp, one instruction."""
+
+SIMULATOR_HALF_TILE = Tile(16, 8, 16, 2, 2)
+"""The same for half precision, where an instruction takes twice as many steps of k."""
 
 DIRECT_ROWS = 2
 """Up to so many rows for each group, tiles would be mostly empty and a thread for each element is faster."""
@@ -325,15 +336,15 @@ class Arithmetic(NamedTuple):
 
     `place(thread)` returns (row, column, a_offset, b_offset): a thread's first row and column in the block's tile, and
     where its reading of the two tiles begins. It has the rows row + i // `row_run` · `row_group` + i % `row_run`, and
-    the columns likewise. `put(tile, place, low, value)` stores an operand, in `parts` numbers of which the second lies
-    `low` further; `pitches` are the distances in the two tiles from one k to the next.
+    the columns likewise. `pitches` are the distances in the two tiles from one k to the next; `slot(k, i, pitch)` is
+    the place of a number in a tile. Where two numbers share a word (`packed` is 2), offsets and pitches count words.
     """
 
     multiply: Any
     place: Any
-    put: Any
-    parts: int
+    slot: Any
     pitches: tuple[int, int]
+    packed: int
     row_run: int
     row_group: int
     column_run: int
@@ -341,26 +352,15 @@ class Arithmetic(NamedTuple):
 
 
 @target.device
-def put_whole(tile, place, low, value):
-    """Store an operand as it is."""
-    tile[place] = value
-
-
-rounded = target.round_tf32()
+def whole_slot(k, i, pitch):
+    """The place of a number that fills its word."""
+    return k * pitch + i
 
 
 @target.device
-def put_rounded(tile, place, low, value):
-    """Store an operand rounded to TensorFloat-32."""
-    tile[place] = rounded(value)
-
-
-@target.device
-def put_split(tile, place, low, value):
-    """Store an operand rounded to TensorFloat-32, and what the rounding took away."""
-    high = rounded(value)
-    tile[place] = high
-    tile[place + low] = rounded(value - high)
+def half_slot(k, i, pitch):
+    """The place of a number that shares its word with a neighbour in k."""
+    return int32(((k >> 1) * pitch + i) * 2 + (k & 1))
 
 
 def fused(tile: Tile) -> Arithmetic:
@@ -381,21 +381,17 @@ def fused(tile: Tile) -> Arithmetic:
     def multiply(a, a_start, b, b_start, thread, sums):
         multiply_rows(a, a_start, b, b_start, sums)
 
-    return Arithmetic(multiply, place, put_whole, 1, pitches, 4, row_group, 4, column_group)
+    return Arithmetic(multiply, place, whole_slot, pitches, 1, 4, row_group, 4, column_group)
 
 
-def tensor_cores(tile: Tile, exact: bool) -> Arithmetic:
-    """Return the arithmetic of tensor cores, whose products a warp computes together.
-
-    Args:
-        exact: multiply the remainders of the rounding to TensorFloat-32 as well, for the accuracy of float32.
-    """
+def tensor_cores(tile: Tile, rounding: str) -> Arithmetic:
+    """Return the arithmetic of tensor cores, whose products a warp computes together."""
+    packed, slot = (2, half_slot) if rounding in target.HALVES else (1, whole_slot)
     A_PITCH, B_PITCH = tile.rows + 8, tile.columns + 8
-    A_LOW, B_LOW = (tile.depth * A_PITCH, tile.depth * B_PITCH) if exact else (0, 0)
     ROWS, COLUMNS = tile.thread_rows * 8, tile.thread_columns * 4  # of a warp
     ACROSS = tile.columns // COLUMNS
-    sizes = tile.thread_rows // 2, tile.thread_columns // 2, tile.depth
-    multiply_warp = target.warp_tile(*sizes, A_PITCH, B_PITCH, A_LOW, B_LOW)
+    sizes = tile.thread_rows // 2, tile.thread_columns // 2, tile.depth // packed
+    multiply_warp = target.warp_tile(*sizes, A_PITCH, B_PITCH, rounding)
 
     @target.device
     def place(thread):
@@ -409,53 +405,55 @@ def tensor_cores(tile: Tile, exact: bool) -> Arithmetic:
     def multiply(a, a_start, b, b_start, thread, sums):
         multiply_warp(a, a_start, b, b_start, thread % 32, sums)
 
-    parts, put = (2, put_split) if exact else (1, put_rounded)
-    return Arithmetic(multiply, place, put, parts, (A_PITCH, B_PITCH), 1, 8, 2, 8)
+    return Arithmetic(multiply, place, slot, (A_PITCH, B_PITCH), packed, 1, 8, 2, 8)
+
+
+@target.device
+def unrounded(value):
+    """Return a sum as it is."""
+    return value
+
+
+def _finish(dtype: np.dtype, rounding: str) -> Any:
+    """Return the device function that makes of a sum what a result of this type holds."""
+    return target.round_half(rounding) if dtype == np.uint16 else unrounded
 
 
 @functools.cache
-def gemm(which: Pass, dtype: np.dtype, tile: Tile, rounding: str = "ieee") -> target.Kernel:
+def gemm(which: Pass, dtype: np.dtype, tile: Tile, rounding: str = "ieee", result: np.dtype | None = None) -> Any:
     """Make the tiled kernel; block (x, y, z) computes tile (x, y) of the columns and rows of group and split z.
 
-    Two tiles of a and b lie in shared memory: while the threads multiply one, they fetch the next.
+    Two tiles of a and b lie in shared memory: while the threads multiply one, they fetch the next into registers.
 
     Args:
-        rounding: "ieee" multiplies in `dtype`, "tf32" on tensor cores after rounding, "3xtf32" on tensor cores with
-            float32's accuracy. Infinity has no remainder of rounding, so the last one computes what is not finite anew.
+        rounding: "ieee" multiplies in `dtype`; "bf16" and "f16" multiply numbers of half precision, given as the uint16
+            of their bits, on tensor cores and add in float32.
+        result: the type of c, by default `dtype`; float32 keeps the sums of half precision as they are.
     """
     a_place, b_column, b_place, c_place, c_stride = which
-    arithmetic = fused(tile) if rounding == "ieee" else tensor_cores(tile, exact=rounding == "3xtf32")
-    multiply, place_of, put = arithmetic.multiply, arithmetic.place, arithmetic.put
+    half = rounding in target.HALVES
+    arithmetic = tensor_cores(tile, rounding) if half else fused(tile)
+    sum_type, result = np.dtype(np.float32) if half else dtype, dtype if result is None else result
+    finish = _finish(result, rounding)
+    multiply, place_of, slot = arithmetic.multiply, arithmetic.place, arithmetic.slot
     A_PITCH, B_PITCH = arithmetic.pitches
     ROW_RUN, ROW_GROUP, COLUMN_RUN, COLUMN_GROUP = arithmetic[5:]
     ROWS, COLUMNS, DEPTH, THREAD_ROWS, THREAD_COLUMNS = tile
-    THREADS = tile.threads
-    A_LOW, B_LOW = DEPTH * A_PITCH, DEPTH * B_PITCH
-    A_SIZE, B_SIZE = arithmetic.parts * A_LOW, arithmetic.parts * B_LOW
-    EXACT = rounding == "3xtf32"
+    THREADS, PACKED = tile.threads, arithmetic.packed
+    A_SIZE, B_SIZE = DEPTH // PACKED * A_PITCH, DEPTH // PACKED * B_PITCH
     A_LOADS, B_LOADS = ROWS * DEPTH // THREADS, COLUMNS * DEPTH // THREADS
     A_STEP, B_STEP = THREADS // DEPTH, THREADS // COLUMNS
-    A_SHARED, B_SHARED, SUMS = 2 * A_SIZE, 2 * B_SIZE, THREAD_ROWS * THREAD_COLUMNS
-    zero = dtype.type(0)
-
-    @target.device
-    def direct_sum(a, b, g, group, row, column, begin, end):
-        kept = b_column(g, group, column)
-        total = zero
-        for k in range(begin, end):
-            place = b_place(g, kept, int32(k))
-            if place >= 0:
-                total += a[a_place(g, group, int32(k)) + row * int64(g.row_stride)] * b[place]
-        return total
+    A_SHARED, B_SHARED, SUMS = 2 * PACKED * A_SIZE, 2 * PACKED * B_SIZE, THREAD_ROWS * THREAD_COLUMNS
+    zero, no_sum = dtype.type(0), sum_type.type(0)
 
     def kernel(a, b, c, bias, has_bias, groups, split_size, g):
         a_tiles = cuda.shared.array(A_SHARED, dtype, alignment=16)
         b_tiles = cuda.shared.array(B_SHARED, dtype, alignment=16)
         a_next = cuda.local.array(A_LOADS, dtype)
         b_next = cuda.local.array(B_LOADS, dtype)
-        sums = cuda.local.array(SUMS, dtype)
+        sums = cuda.local.array(SUMS, sum_type)
         for i in range(SUMS):
-            sums[i] = zero
+            sums[i] = no_sum
 
         thread = int32(cuda.threadIdx.x)
         split, group = int32(cuda.blockIdx.z // groups), int32(cuda.blockIdx.z % groups)
@@ -490,11 +488,110 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile, rounding: str = "ieee") -> ta
             stage = int32(1 - stage)
             if following < end:
                 for i in range(A_LOADS):
-                    put(a_tiles, stage * A_SIZE + a_k * A_PITCH + a_row + i * A_STEP, A_LOW, a_next[i])
+                    a_tiles[stage * A_SIZE * PACKED + slot(a_k, a_row + i * A_STEP, A_PITCH)] = a_next[i]
                 for i in range(B_LOADS):
-                    put(b_tiles, stage * B_SIZE + (b_k + i * B_STEP) * B_PITCH + b_slot, B_LOW, b_next[i])
+                    b_tiles[stage * B_SIZE * PACKED + slot(b_k + i * B_STEP, b_slot, B_PITCH)] = b_next[i]
             cuda.syncthreads()
             step = following
+
+        stride = int64(c_stride(g))
+        for j in range(THREAD_COLUMNS):
+            column = int32(first_column + column_in_block + j // COLUMN_RUN * COLUMN_GROUP + j % COLUMN_RUN)
+            if column < g.columns:
+                place = c_place(g, group, column) + split * split_size
+                for i in range(THREAD_ROWS):
+                    row = int32(first_row + row_in_block + i // ROW_RUN * ROW_GROUP + i % ROW_RUN)
+                    if row < g.rows:
+                        value = sums[i * THREAD_COLUMNS + j]
+                        c[place + row * stride] = finish(value + bias[group * g.rows + row] if has_bias else value)
+
+    parameters = (dtype, dtype, result, sum_type, "int32", "int32", "int64", Geometry)
+    return target.Kernel(kernel, parameters, THREADS, max(1, 512 // THREADS), needs=(8, 0) if half else (7, 5))
+
+
+@functools.cache
+def pipelined(which: Pass, tile: Tile, rounding: str) -> target.Kernel:
+    """Make the tiled kernel for float32 on tensor cores, with asynchronous copies; blocks as in `gemm`.
+
+    `STAGES` tiles lie in shared memory in a ring: while the threads multiply one, the next ones arrive, past the
+    registers. Numbers are rounded as they are read for a product.
+
+    Args:
+        rounding: "tf32", or "3xtf32" with float32's accuracy. Infinity has no remainder of rounding, so the latter
+            computes what is not finite anew.
+    """
+    a_place, b_column, b_place, c_place, c_stride = which
+    arithmetic, copies = tensor_cores(tile, rounding), target.async_copies(STAGES - 2)
+    multiply, place_of = arithmetic.multiply, arithmetic.place
+    copy, commit, wait = copies
+    A_PITCH, B_PITCH = arithmetic.pitches
+    ROW_RUN, ROW_GROUP, COLUMN_RUN, COLUMN_GROUP = arithmetic[5:]
+    ROWS, COLUMNS, DEPTH, THREAD_ROWS, THREAD_COLUMNS = tile
+    THREADS, AHEAD, EXACT = tile.threads, (STAGES - 1) * DEPTH, rounding == "3xtf32"
+    A_SIZE, B_SIZE, RING = DEPTH * A_PITCH, DEPTH * B_PITCH, STAGES
+    A_LOADS, B_LOADS = ROWS * DEPTH // THREADS, COLUMNS * DEPTH // THREADS
+    A_STEP, B_STEP = THREADS // DEPTH, THREADS // COLUMNS
+    A_SHARED, B_SHARED, SUMS = STAGES * A_SIZE, STAGES * B_SIZE, THREAD_ROWS * THREAD_COLUMNS
+    dtype = np.dtype(np.float32)
+    zero = dtype.type(0)
+
+    @target.device
+    def direct_sum(a, b, g, group, row, column, begin, end):
+        kept = b_column(g, group, column)
+        total = zero
+        for k in range(begin, end):
+            place = b_place(g, kept, int32(k))
+            if place >= 0:
+                total += a[a_place(g, group, int32(k)) + row * int64(g.row_stride)] * b[place]
+        return total
+
+    def kernel(a, b, c, bias, has_bias, groups, split_size, g):
+        a_tiles = cuda.shared.array(A_SHARED, dtype, alignment=16)
+        b_tiles = cuda.shared.array(B_SHARED, dtype, alignment=16)
+        sums = cuda.local.array(SUMS, dtype)
+        for i in range(SUMS):
+            sums[i] = zero
+
+        thread = int32(cuda.threadIdx.x)
+        split, group = int32(cuda.blockIdx.z // groups), int32(cuda.blockIdx.z % groups)
+        a_k, a_row = int32(thread % DEPTH), int32(thread // DEPTH)
+        b_k, b_slot = int32(thread // COLUMNS), int32(thread % COLUMNS)
+        first_row, first_column = int32(cuda.blockIdx.y * ROWS), int32(cuda.blockIdx.x * COLUMNS)
+        column = int32(first_column + b_slot)
+        column_inside = column < g.columns
+        kept = b_column(g, group, column if column_inside else int32(0))
+        begin = int32(split * g.split_depth)
+        end = int32(min(g.depth, begin + g.split_depth))
+        row_in_block, column_in_block, a_offset, b_offset = place_of(thread)
+
+        stage, arriving = int32(0), int32(0)
+        step = int32(begin - AHEAD)  # the first rounds only fetch
+        while step < end:
+            following = int32(step + AHEAD)
+            if step >= begin:
+                wait()
+                cuda.syncthreads()  # the tile is there, and nobody reads the one that is overwritten next
+            if following < end:
+                k = int32(following + a_k)
+                place = a_place(g, group, k if k < end else int32(0))
+                place += int64(first_row + a_row) * g.row_stride
+                slot = int32(arriving * A_SIZE + a_k * A_PITCH + a_row)
+                for i in range(A_LOADS):
+                    inside = k < end and first_row + a_row + i * A_STEP < g.rows
+                    copy(a_tiles, slot + i * A_STEP, a, place if inside else int64(0), inside)
+                    place += A_STEP * g.row_stride
+                slot = int32(arriving * B_SIZE + b_k * B_PITCH + b_slot)
+                for i in range(B_LOADS):
+                    k = int32(following + b_k + i * B_STEP)
+                    place = b_place(g, kept, k) if column_inside and k < end else int64(-1)
+                    inside = place >= 0
+                    copy(b_tiles, slot + i * B_STEP * B_PITCH, b, place if inside else int64(0), inside)
+            commit()  # one group for each round, so that counting them tells which tile has arrived
+            arriving = int32(arriving + 1 if arriving + 1 < RING else 0)
+            if step >= begin:
+                multiply(a_tiles, stage * A_SIZE + a_offset, b_tiles, stage * B_SIZE + b_offset, thread, sums)
+                stage = int32(stage + 1 if stage + 1 < RING else 0)
+            step = int32(step + DEPTH)
 
         stride = int64(c_stride(g))
         finite = True
@@ -520,7 +617,7 @@ def gemm(which: Pass, dtype: np.dtype, tile: Tile, rounding: str = "ieee") -> ta
 
     parameters = (dtype, dtype, dtype, dtype, "int32", "int32", "int64", Geometry)
     blocks = 1 if EXACT else 2  # remainders take more than the 128 registers that two blocks leave a thread
-    return target.Kernel(kernel, parameters, THREADS, blocks, needs=(7, 5) if rounding == "ieee" else (8, 0))
+    return target.Kernel(kernel, parameters, THREADS, blocks, needs=(8, 0))
 
 
 @functools.cache
@@ -679,6 +776,11 @@ def conv_grad_weight(
     sizes = _sizes(input, grad_weight, grad_output, stride, padding, dilation, groups)
     g = _geometry(sizes, "grad_weight", input.shape[0])
     dtype = np.dtype(grad_weight.dtype)
+    if dtype.itemsize == 2 and g.rows <= DIRECT_ROWS:
+        wide = _widened(grad_weight)
+        conv_grad_weight(_widened(grad_output), _widened(input), stride, padding, dilation, groups, wide)
+        grad_weight[...] = wide
+        return
     if g.rows <= DIRECT_ROWS:
         grid = (g.columns, min(groups * g.rows, MAX_GRID_Y))
         reduce(GRAD_WEIGHT, dtype)(grid, grad_output, input, grad_weight, groups, g)
@@ -688,7 +790,8 @@ def conv_grad_weight(
     blocks = -(-g.columns // tile.columns) * -(-g.rows // tile.rows) * groups
     splits, split_depth = _split(g.depth, tile.depth, blocks)
     g = g._replace(split_depth=split_depth)
-    partials = grad_weight if splits == 1 else target.empty(grad_weight, splits * grad_weight.size)
+    sums = np.float32 if dtype.itemsize == 2 else dtype
+    partials = grad_weight if splits == 1 else target.empty(grad_weight, splits * grad_weight.size, sums)
     _launch_gemm(GRAD_WEIGHT, rounding, tile, splits, grad_output, input, partials, None, groups, grad_weight.size, g)
     _add_splits(partials, splits, grad_weight)
 
@@ -699,6 +802,11 @@ def conv_grad_bias(grad_output: Any, grad_bias: Any) -> None:
         return
     images, channels, *extents = grad_output.shape
     dtype = np.dtype(grad_bias.dtype)
+    if dtype.itemsize == 2:
+        wide = _widened(grad_bias)
+        conv_grad_bias(_widened(grad_output), wide)
+        grad_bias[...] = wide
+        return
     splits = max(1, min(images, SPLIT_BLOCKS // channels))
     partials = grad_bias if splits == 1 else target.empty(grad_bias, splits * channels)
     sum_planes(dtype)((channels, splits), grad_output, images, channels, math.prod(extents), partials)
@@ -707,7 +815,11 @@ def conv_grad_bias(grad_output: Any, grad_bias: Any) -> None:
 
 def _add_splits(partials: Any, splits: int, total: Any) -> None:
     """Add the partial results of a split sum into `total`; a single one is `total` already."""
-    if splits > 1:
+    if splits > 1 and total.dtype.itemsize == 2:
+        wide = target.empty(total, total.size, np.float32).reshape(total.shape)
+        _add_splits(partials, splits, wide)
+        total[...] = wide
+    elif splits > 1:
         blocks = target.blocks_for(total.size, target.THREADS)
         add_splits(np.dtype(total.dtype))(blocks, partials, splits, total.size, total)
 
@@ -717,7 +829,11 @@ def _product(which: Pass, a: Any, b: Any, c: Any, bias: Any | None, groups: int,
     if c.size == 0:
         return
     dtype = np.dtype(c.dtype)
-    if g.rows <= DIRECT_ROWS:
+    if dtype.itemsize == 2 and g.rows <= DIRECT_ROWS:
+        wide = _widened(c)
+        _product(which, _widened(a), _widened(b), wide, None if bias is None else _widened(bias), groups, g, wanted)
+        c[...] = wide
+    elif g.rows <= DIRECT_ROWS:
         grid = (target.blocks_for(g.columns, target.THREADS), min(groups * g.rows, MAX_GRID_Y))
         offered = c if bias is None else bias  # a pointer that is not read
         direct(which, dtype)(grid, a, b, c, offered, bias is not None, groups, g)
@@ -742,13 +858,35 @@ def _launch_gemm(
     grid = (-(-g.columns // tile.columns), -(-g.rows // tile.rows), groups * splits)
     if grid[1] > MAX_GRID_Y or grid[2] > MAX_GRID_Y:
         raise OverflowError(f"convolution: too many channels or groups for CUDA, a grid of {grid} blocks")
-    offered = c if bias is None else bias  # a pointer that is not read
-    kernel = gemm(which, np.dtype(c.dtype), tile, rounding)
+    if rounding in target.HALVES:
+        result = BITS if c.dtype.itemsize == 2 else np.dtype(c.dtype)
+        kernel = gemm(which, BITS, tile, rounding, result)
+        a, b, c = a.view(BITS), b.view(BITS), c.view(result)
+        offered = target.empty(c, 0, np.float32) if bias is None else _widened(bias)
+    else:
+        kernel = gemm(which, np.dtype(c.dtype), tile) if rounding == "ieee" else pipelined(which, tile, rounding)
+        offered = c if bias is None else bias  # a pointer that is not read
     kernel(grid, a, b, c, offered, bias is not None, groups, split_size, g)
+
+
+BITS = np.dtype(np.uint16)
+"""How kernels see numbers of half precision."""
+
+
+def computes_half() -> bool:
+    """Say whether the functions here take float16 and bfloat16 on the current device."""
+    return target.has_tensor_cores()
+
+
+def _widened(array: Any) -> Any:
+    """Return an array of half precision in float32."""
+    return array.astype(np.float32)
 
 
 def _rounding(dtype: np.dtype, wanted: str) -> str:
     """Return the arithmetic of `gemm`: tensor cores for float32 where there are any, as exact as is wanted."""
+    if dtype.itemsize == 2:
+        return "f16" if dtype == np.float16 else "bf16"
     if dtype.itemsize != 4 or not target.has_tensor_cores():
         return "ieee"
     return "tf32" if wanted == "tf32" else "3xtf32"
@@ -756,7 +894,8 @@ def _rounding(dtype: np.dtype, wanted: str) -> str:
 
 def _tile(g: Geometry, dtype: np.dtype, rounding: str) -> Tile:
     if target.SIMULATOR:
-        return SIMULATOR_TILE if rounding == "ieee" else SIMULATOR_TENSOR_TILE
+        simulated = {"ieee": SIMULATOR_TILE, **dict.fromkeys(target.HALVES, SIMULATOR_HALF_TILE)}
+        return simulated.get(rounding, SIMULATOR_TENSOR_TILE)
     small, large = TENSOR_TILES.get(rounding) or (SMALL_TILE[dtype.itemsize], LARGE_TILE[dtype.itemsize])
     return small if g.rows <= small.rows else large
 
@@ -851,9 +990,14 @@ def catalogue(dtype: np.dtype) -> dict[str, target.Kernel]:
     for name, which in passes.items():
         kernels[f"{name}, large tile"] = gemm(which, dtype, LARGE_TILE[dtype.itemsize])
         kernels[f"{name}, small tile"] = gemm(which, dtype, SMALL_TILE[dtype.itemsize])
-        for chosen, (small, large) in TENSOR_TILES.items() if dtype.itemsize == 4 else ():
-            kernels[f"{name}, {chosen}, large tile"] = gemm(which, dtype, large, chosen)
-            kernels[f"{name}, {chosen}, small tile"] = gemm(which, dtype, small, chosen)
+        for chosen, tiles in TENSOR_TILES.items() if dtype.itemsize == 4 else ():
+            for size, tile in zip(("small", "large"), tiles, strict=True):
+                if chosen not in target.HALVES:
+                    kernels[f"{name}, {chosen}, {size} tile"] = pipelined(which, tile, chosen)
+                    continue
+                kernels[f"{name}, {chosen}, {size} tile"] = gemm(which, BITS, tile, chosen)
+                if which is GRAD_WEIGHT:
+                    kernels[f"{name}, {chosen}, {size} tile, split"] = gemm(which, BITS, tile, chosen, dtype)
     kernels["forward, direct"] = direct(FORWARD, dtype)
     kernels["grad_input, direct"] = direct(GRAD_INPUT, dtype)
     kernels["grad_weight, reduce"] = reduce(GRAD_WEIGHT, dtype)

@@ -440,47 +440,75 @@ def has_tensor_cores() -> bool:
     return False if SIMULATOR else capability(current_device()) >= (8, 0)
 
 
-def _round_tf32_model(value):
-    """Round to 10 bits of fraction, halves away from zero, as `cvt.rna.tf32.f32` does."""
-    bits = np.float32(value).view(np.uint32)
-    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32) if np.isfinite(value) else value
+def rounded_to_tf32(values: np.ndarray) -> np.ndarray:
+    """Return float32 numbers with 10 bits of fraction, halves away from zero, as `cvt.rna.tf32.f32` rounds them."""
+    bits = values.view(np.uint32)
+    rounded = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return np.where(np.isfinite(values), rounded, values)
 
 
-def _inline(builder: Any, code: str, constraints: str, result: Any, operands: list[Any]) -> Any:
-    """Emit one instruction of PTX."""
+def _inline(builder: Any, code: str, constraints: str, result: Any, operands: list[Any], effect: bool = False) -> Any:
+    """Emit one instruction of PTX; with `effect`, one that is not only there for its result."""
     from llvmlite import ir
 
     types_of_operands = [operand.type for operand in operands]
-    return builder.call(ir.InlineAsm(ir.FunctionType(result, types_of_operands), code, constraints, False), operands)
+    return builder.call(ir.InlineAsm(ir.FunctionType(result, types_of_operands), code, constraints, effect), operands)
 
 
-def _round_tf32_intrinsic() -> Any:
+HALVES = ("bf16", "f16")
+"""bfloat16 and float16 by their names in PTX. Kernels see them as the uint16 of their bits."""
+
+
+def half_as_float(bits: np.ndarray, kind: str) -> np.ndarray:
+    """Return numbers of half precision, given as uint16, as float32."""
+    if kind == "f16":
+        return bits.view(np.float16).astype(np.float32)
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _round_half_model(kind):
+    """Return the Python model of `round_half`."""
+    if kind == "f16":
+        return lambda value: np.float16(value).view(np.uint16)
+    import ml_dtypes
+
+    return lambda value: np.asarray(value, ml_dtypes.bfloat16).view(np.uint16)[()]
+
+
+def _round_half_intrinsic(kind):
     from llvmlite import ir
     from numba.cuda.extending import intrinsic
 
     def emit(context, builder, signature, arguments):
-        bits = _inline(builder, "cvt.rna.tf32.f32 $0, $1;", "=r,f", ir.IntType(32), [arguments[0]])
-        return builder.bitcast(bits, ir.FloatType())
+        return _inline(builder, f"cvt.rn.{kind}.f32 $0, $1;", "=h,f", ir.IntType(16), [arguments[0]])
 
     @intrinsic
-    def round_tf32(typing_context, value):
-        return cuda.types.float32(cuda.types.float32), emit
+    def round_half(typing_context, value):
+        return cuda.types.uint16(cuda.types.float32), emit
 
-    return round_tf32
+    return round_half
 
 
 @functools.cache
-def round_tf32() -> Any:
-    """Make the device function `round_tf32(value)`: a float32 rounded to TensorFloat-32."""
-    return _round_tf32_model if SIMULATOR else _round_tf32_intrinsic()
+def round_half(kind: str) -> Any:
+    """Make the device function `round_half(value)`: a float32 rounded to one of `HALVES`, as uint16."""
+    return _round_half_model(kind) if SIMULATOR else _round_half_intrinsic(kind)
 
 
 MMA_ROWS, MMA_COLUMNS, MMA_DEPTH = 16, 8, 8
-"""The product that the 32 threads of a warp compute with one instruction, `mma.sync.m16n8k8` for TensorFloat-32."""
+"""The product that the 32 threads of a warp compute with one `mma.sync`; its depth counts words of 32 bits, each a
+number in TensorFloat-32 or two numbers of half precision."""
 
 
-def _warp_tile_model(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
+def _warp_tile_model(rows, columns, depth, a_pitch, b_pitch, kind):
     """Return the Python model of `warp_tile`: each thread computes its own elements from the shared arrays."""
+
+    def parts(tile, words):
+        """Return pairs of what is multiplied: factors that add up to the numbers, in the order of their products."""
+        if kind in HALVES:
+            return [half_as_float(tile[2 * words + i], kind) for i in range(2)]
+        high = rounded_to_tf32(tile[words])
+        return [high, rounded_to_tf32(tile[words] - high)] if kind == "3xtf32" else [high]
 
     def multiply(a, a_start, b, b_start, lane, tile):
         group, quarter = lane // 4, lane % 4
@@ -488,41 +516,54 @@ def _warp_tile_model(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
         left = a_start - group - quarter * a_pitch + k * a_pitch + group + np.arange(2 * rows) * 8
         j = np.arange(2 * columns)
         right = b_start - group - quarter * b_pitch + k * b_pitch + j // 2 * MMA_COLUMNS + 2 * quarter + j % 2
-        pairs = [(0, 0)] if not a_low else [(a_low, 0), (0, b_low), (0, 0)]
-        for a_part, b_part in pairs:
-            tile += (a[left + a_part].T @ b[right + b_part]).reshape(-1)
+        factors = list(zip(parts(a, left), parts(b, right), strict=True))
+        if kind == "3xtf32":
+            (high_a, high_b), (low_a, low_b) = factors
+            factors = [(low_a, high_b), (high_a, low_b), (high_a, high_b)]
+        for first, second in factors:
+            tile += (first.T @ second).reshape(-1)
 
     return multiply
 
 
-def _warp_tile_intrinsic(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
+def _warp_tile_intrinsic(rows, columns, depth, a_pitch, b_pitch, kind):
     """Return `warp_tile` as straight-line code of loads from shared memory and `mma.sync`."""
     from llvmlite import ir
     from numba.cuda.extending import intrinsic
 
-    single, word = ir.FloatType(), ir.IntType(32)
+    single, word, index = ir.FloatType(), ir.IntType(32), ir.IntType(64)
     four = ir.LiteralStructType([single] * 4)
-    code = (
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9},"
-        " {$10, $11, $12, $13};"
-    )
+    shape = f"m16n8k16.row.col.f32.{kind}.{kind}.f32" if kind in HALVES else "m16n8k8.row.col.f32.tf32.tf32.f32"
+    code = f"mma.sync.aligned.{shape} {{$0, $1, $2, $3}}, {{$4, $5, $6, $7}}, {{$8, $9}}, {{$10, $11, $12, $13}};"
     constraints = "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f"
+    exact = kind == "3xtf32"
 
     def emit(context, builder, signature, arguments):
-        index = ir.IntType(64)
         a, b, tile = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2, 5))
+        element = word.as_pointer() if kind in HALVES else single.as_pointer()
+        a, b = (builder.bitcast(array, element) for array in (a, b))
         starts = {a: arguments[1], b: arguments[3]}
         zero = ir.Constant(single, 0.0)
 
+        def rounded(value):
+            return _inline(builder, "cvt.rna.tf32.f32 $0, $1;", "=r,f", word, [value])
+
         def load(array, offset):
+            """Return a word to multiply, and where products are to be exact the remainder of its rounding."""
             place = builder.add(starts[array], ir.Constant(index, offset))
-            return builder.bitcast(builder.load(builder.gep(array, [place])), word)
+            value = builder.load(builder.gep(array, [place]))
+            if kind in HALVES:
+                return value, None
+            high = rounded(value)
+            return high, rounded(builder.fsub(value, builder.bitcast(high, single))) if exact else None
 
-        def left(k, row, low):
-            return [load(a, low + (k + i // 2 * 4) * a_pitch + row * MMA_ROWS + i % 2 * 8) for i in range(4)]
+        def left(k, row):
+            places = [(k + i // 2 * 4) * a_pitch + row * MMA_ROWS + i % 2 * 8 for i in range(4)]
+            return zip(*[load(a, place) for place in places], strict=True)
 
-        def right(k, column, low):
-            return [load(b, low + (k + i * 4) * b_pitch + column * MMA_COLUMNS) for i in range(2)]
+        def right(k, column):
+            places = [(k + i * 4) * b_pitch + column * MMA_COLUMNS for i in range(2)]
+            return zip(*[load(b, place) for place in places], strict=True)
 
         def product(left, right, sums):
             result = _inline(builder, code, constraints, four, [*left, *right, *sums])
@@ -537,19 +578,17 @@ def _warp_tile_intrinsic(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
         slots = [builder.gep(tile, [ir.Constant(index, i)]) for i in range(4 * rows * columns)]
         sums = [builder.load(slot) for slot in slots]
         for k in range(0, depth, MMA_DEPTH):
-            highs = [right(k, column, 0) for column in range(columns)]
-            lows = [right(k, column, b_low) for column in range(columns)] if b_low else []
+            factors = [tuple(right(k, column)) for column in range(columns)]
             for row in range(rows):
-                high = left(k, row, 0)
-                low = left(k, row, a_low) if a_low else []
-                for column in range(columns):
+                high, low = left(k, row)
+                for column, (high_b, low_b) in enumerate(factors):
                     before = [sums[place] for place in places[row, column]]
-                    if not a_low:
-                        after = product(high, highs[column], before)
+                    if not exact:
+                        after = product(high, high_b, before)
                     else:  # tensor cores cut off what float32 would round, so long sums are added outside of them
-                        parts = product(low, highs[column], [zero] * 4)
-                        parts = product(high, lows[column], parts)
-                        parts = product(high, highs[column], parts)
+                        parts = product(low, high_b, [zero] * 4)
+                        parts = product(high, low_b, parts)
+                        parts = product(high, high_b, parts)
                         after = [builder.fadd(*pair) for pair in zip(before, parts, strict=True)]
                     for place, value in zip(places[row, column], after, strict=True):
                         sums[place] = value
@@ -565,22 +604,117 @@ def _warp_tile_intrinsic(rows, columns, depth, a_pitch, b_pitch, a_low, b_low):
     return warp_tile
 
 
-def warp_tile(rows: int, columns: int, depth: int, a_pitch: int, b_pitch: int, a_low: int = 0, b_low: int = 0) -> Any:
+def warp_tile(rows: int, columns: int, depth: int, a_pitch: int, b_pitch: int, kind: str) -> Any:
     """Make the device function `multiply(a, a_start, b, b_start, lane, tile)` for one warp's share of a matrix product.
 
     The warp adds a[k, row]·b[k, column] for k in range(depth), `rows` × 16 rows and `columns` × 8 columns of them, on
-    tensor cores. `a` and `b` are flat shared arrays of numbers rounded to TensorFloat-32, `a_pitch` and `b_pitch` the
-    distances from one k to the next; pitches of 8 modulo 32 keep the threads on different banks. `tile` is the
-    thread's flat local array of 2·`rows` × 2·`columns` sums. A thread with `lane` = 4·group + quarter has the rows
-    group + 8·i and the columns 2·quarter + 8·(j // 2) + j % 2, and its starts lie at row (column) `group` of k =
-    `quarter`.
+    tensor cores. `a` and `b` are flat shared arrays, `a_pitch` and `b_pitch` the distances from one k to the next;
+    pitches of 8 modulo 32 keep the threads on different banks. `tile` is the thread's flat local array of 2·`rows` ×
+    2·`columns` sums. A thread with `lane` = 4·group + quarter has the rows group + 8·i and the columns 2·quarter +
+    8·(j // 2) + j % 2, and its starts lie at row (column) `group` of k = `quarter`.
 
-    Where the remainders of the rounding lie `a_low` and `b_low` further, three products give float32's accuracy: the
-    product of two remainders is below it. Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores
-    while surpassing the FP32 theoretical peak performance", 2022.
+    Args:
+        kind: "tf32" rounds float32 numbers to TensorFloat-32; "3xtf32" keeps the remainders of the rounding too, and
+            three products give float32's accuracy: the product of two remainders is below it (Ootomo and Yokota,
+            "Recovering single precision accuracy from Tensor Cores while surpassing the FP32 theoretical peak
+            performance", 2022). One of `HALVES` takes numbers of that type, two neighbours in k to a word of 32 bits:
+            then k, the pitches and the starts count words.
     """
     make = _warp_tile_model if SIMULATOR else _warp_tile_intrinsic
-    return make(rows, columns, depth, a_pitch, b_pitch, a_low, b_low)
+    return make(rows, columns, depth, a_pitch, b_pitch, kind)
+
+
+class _AsyncCopies:
+    """The model of `cp.async`: copies happen no earlier than a thread waits for their group."""
+
+    @staticmethod
+    def _queue() -> list[list[Any]]:
+        thread = threading.current_thread()
+        if not hasattr(thread, "copies"):
+            thread.copies = [[]]  # type: ignore[attr-defined]
+        return thread.copies  # type: ignore[attr-defined]
+
+    def copy(self, shared, place, source, index, inside):
+        """Note one copy of the group that is being made."""
+        self._queue()[-1].append((shared, place, source[index] if inside else 0))
+
+    def commit(self):
+        """Close the group."""
+        self._queue().append([])
+
+    def wait(self, pending):
+        """Let all groups arrive but the last so many."""
+        queue = self._queue()
+        while len(queue) - 1 > pending:
+            for shared, place, value in queue.pop(0):
+                shared[place] = value
+
+
+class AsyncCopies(NamedTuple):
+    """Device functions for copies from global to shared memory that pass registers by.
+
+    `copy(shared, place, source, index, inside)` begins to copy one number of 32 bits, or zero where it is not inside;
+    `commit()` makes a group of the copies that the thread began since the last; `wait()` waits until all of its groups
+    but the last few are there. Other threads see them after the next barrier.
+    """
+
+    copy: Any
+    commit: Any
+    wait: Any
+
+
+def _async_copies_intrinsics(pending: int) -> AsyncCopies:
+    from llvmlite import ir
+    from numba.cuda.extending import intrinsic
+
+    code = (
+        "{ .reg .u64 to, from; cvta.to.shared.u64 to, $0; cvta.to.global.u64 from, $1;"
+        " cp.async.ca.shared.global [to], [from], 4, $2; }"
+    )
+    nothing = ir.VoidType()
+
+    def emit_copy(context, builder, signature, arguments):
+        shared, place, source, index, inside = arguments
+        address = ir.IntType(64)
+        array = context.make_array(signature.args[0])(context, builder, shared).data
+        to = builder.ptrtoint(builder.gep(array, [place]), address)
+        start = builder.ptrtoint(builder.gep(source, [index]), address)
+        count = builder.select(inside, ir.Constant(ir.IntType(32), 4), ir.Constant(ir.IntType(32), 0))
+        _inline(builder, code, "l,l,r,~{memory}", nothing, [to, start, count], effect=True)
+        return context.get_dummy_value()
+
+    def emitter(instruction):
+        def emit(context, builder, signature, arguments):
+            _inline(builder, instruction, "~{memory}", nothing, [], effect=True)
+            return context.get_dummy_value()
+
+        return emit
+
+    emit_commit, emit_wait = emitter("cp.async.commit_group;"), emitter(f"cp.async.wait_group {pending};")
+
+    @intrinsic
+    def copy(typing_context, shared, place, source, index, inside):
+        integer = cuda.types.int64
+        return cuda.types.void(shared, integer, source, integer, cuda.types.boolean), emit_copy
+
+    @intrinsic
+    def commit(typing_context):
+        return cuda.types.void(), emit_commit
+
+    @intrinsic
+    def wait(typing_context):
+        return cuda.types.void(), emit_wait
+
+    return AsyncCopies(copy, commit, wait)
+
+
+@functools.cache
+def async_copies(pending: int) -> AsyncCopies:
+    """Make the device functions of copies of which the last `pending` groups are not waited for."""
+    if not SIMULATOR:
+        return _async_copies_intrinsics(pending)
+    model = _AsyncCopies()
+    return AsyncCopies(model.copy, model.commit, lambda: model.wait(pending))
 
 
 def _atomic_max_model(elements, index, value):

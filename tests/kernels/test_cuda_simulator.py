@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import plain_kernels as plain
 import pytest
@@ -151,6 +152,89 @@ def test_tensor_cores_in_a_tile_with_several_warps(monkeypatch):
 
 
 @inside
+@pytest.mark.parametrize("stages", [2, 4])
+def test_a_ring_of_any_number_of_tiles(stages, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(precision, "conv", "ieee")
+    monkeypatch.setattr(conv, "STAGES", stages)
+    conv.pipelined.cache_clear()
+    x, weight, grad, options = conv_problem("every option in three dimensions", np.float32)
+    assert_close(results((conv.conv_forward, plain.conv_forward), grad.shape, x.dtype, x, weight, None, *options))
+    conv.pipelined.cache_clear()
+
+
+HALVES = {"float16": 2e-3, "bfloat16": 2e-2}
+
+
+def half(name):
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+@inside
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("name", ["3x3", "1x1, more rows than a tile", "every option in three dimensions", "depthwise"])
+def test_half_precision(name, dtype, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(conv, "_split", lambda depth, step, blocks: (-(-depth // (2 * step)), 2 * step))
+    x, weight, grad, options = conv_problem(name, half(dtype))
+    bias, none = np.linspace(-1, 1, len(weight)).astype(x.dtype), None
+    calls = [
+        ("conv_forward", grad.shape, (x, weight, bias, *options)),
+        ("conv_grad_input", x.shape, (grad, weight, none, *options)),
+        ("conv_grad_weight", weight.shape, (grad, x, *options)),
+        ("conv_grad_bias", bias.shape, (grad,)),
+    ]
+    for function, shape, arguments in calls:
+        actual = np.zeros(shape, x.dtype)
+        getattr(conv, function)(*arguments, actual)
+        wide = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
+        (expected,) = results([getattr(plain, function)], shape, np.float64, *wide)
+        # one rounding of the exact result: products are exact, and sums are in float32
+        np.testing.assert_allclose(actual.astype(np.float64), expected, rtol=HALVES[dtype] / 4, atol=1e-5)
+
+
+@inside
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_in_a_tile_with_several_warps(dtype, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    monkeypatch.setattr(conv, "SIMULATOR_HALF_TILE", conv.Tile(64, 32, 16, 4, 4))
+    x, weight, grad, options = conv_problem("every option in three dimensions", half(dtype))
+    actual = np.zeros_like(grad)
+    conv.conv_forward(x, weight, None, *options, actual)
+    wide = x.astype(np.float64), weight.astype(np.float64)
+    (expected,) = results([plain.conv_forward], grad.shape, np.float64, *wide, None, *options)
+    np.testing.assert_allclose(actual.astype(np.float64), expected, rtol=HALVES[dtype] / 4, atol=1e-5)
+
+
+@inside
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("stack", [(), (2,)])
+def test_matrix_products_of_half_precision(stack, dtype, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((*stack, 5, 19)).astype(half(dtype)), rng.standard_normal((*stack, 19, 9))
+    b, output = b.astype(half(dtype)), np.zeros((*stack, 5, 9), half(dtype))
+    gemm.matmul(a, b, output)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    np.testing.assert_allclose(output.astype(np.float64), expected, rtol=HALVES[dtype] / 4, atol=1e-5)
+
+
+@inside
+def test_copies_arrive_when_they_are_waited_for():
+    copies, shared, source = target.async_copies(1), np.full(4, 9.0), np.arange(4.0)
+    copies.copy(shared, 0, source, 1, True)
+    copies.commit()
+    copies.copy(shared, 1, source, 2, False)
+    copies.commit()
+    assert list(shared) == [9, 9, 9, 9]
+    copies.wait()
+    assert list(shared) == [1, 9, 9, 9]
+    copies.commit()
+    copies.wait()
+    assert list(shared) == [1, 0, 9, 9]
+
+
+@inside
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_three_products_keep_infinity_and_nan(monkeypatch):
     monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
@@ -180,10 +264,8 @@ def test_three_products_are_as_accurate_as_float32(size):
     """The sums that `warp_tile` adds up, against float64 and against a sum in float32."""
     rng = np.random.default_rng(size)
     a, b = (rng.standard_normal(size).astype(np.float32) for _ in range(2))
-    high_a, high_b = (np.array([target.round_tf32()(v) for v in x], np.float32) for x in (a, b))
-    low_a, low_b = (
-        np.array([target.round_tf32()(v) for v in x - high], np.float32) for x, high in ((a, high_a), (b, high_b))
-    )
+    high_a, high_b = (target.rounded_to_tf32(x) for x in (a, b))
+    low_a, low_b = (target.rounded_to_tf32(x - high) for x, high in ((a, high_a), (b, high_b)))
     total, plain_total = np.float32(0), np.float32(0)
     for i in range(0, size, 8):
         part = np.float32(0)
