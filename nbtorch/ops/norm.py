@@ -143,11 +143,12 @@ class LayerNorm(Node):
         y = allocate(rows.shape, rows.dtype, self.where)
         xp = array_module(self.where)
         self.mean, self.rstd = xp.empty(len(rows)), xp.empty(len(rows))
-        scale, shift = (contiguous(_wide(a), self.where).reshape(-1) for a in (weight, bias))
+        scale, shift = [contiguous(_wide(a), self.where).reshape(-1) for a in (weight, bias)]
         kernels_for(self.where, "norm").layer_forward(
             rows, scale, shift, self.eps, self.centred, y, self.mean, self.rstd
         )
-        return y.reshape(x.shape).astype(x.dtype, copy=False)
+        y = y.reshape(x.shape)
+        return y if y.dtype is x.dtype else y.astype(x.dtype, copy=False)
 
     def _rows(self, x: Any, weight: Any) -> Any:
         length = weight.size
@@ -256,7 +257,7 @@ def batch_norm(
     affine = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     _require_types("batch_norm", input, **affine)
     channels = input.size(1)
-    if training and input.numel() == channels:
+    if training and input._array.size == channels:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
     if training and eps <= 0:
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
@@ -347,19 +348,19 @@ def _normalized_shape(name: str, input: Tensor, shape: Any, **affine: Tensor | N
     """Return the last dimensions that are normalised, checked."""
     if not isinstance(shape, Sequence):
         raise TypeError(f"{name}(): argument 'normalized_shape' must be tuple of ints, not {type(shape).__name__}")
-    extents = tuple(int(extent) for extent in shape)
+    extents = tuple(map(int, shape))
     if not extents:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got"
             " normalized_shape = []"
         )
     for argument, tensor in affine.items():
-        if tensor is not None and tuple(tensor.shape) != extents:
+        if tensor is not None and tensor._array.shape != extents:
             raise RuntimeError(
                 f"Expected {argument} to be of same shape as normalized_shape, but got {argument} of shape"
                 f" {list(tensor.shape)} and normalized_shape = {list(extents)}"
             )
-    if tuple(input.shape[-len(extents) :]) != extents or input.ndim < len(extents):
+    if input._array.shape[-len(extents) :] != extents:
         raise RuntimeError(
             f"Given normalized_shape={list(extents)}, expected input with shape [*, {', '.join(map(str, extents))}],"
             f" but got input of size{list(input.shape)}"
