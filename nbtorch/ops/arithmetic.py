@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.grad_mode import observers, state
 from ..autograd.graph import Node, edge_of, next_in_sequence
-from ..device import CPU, array_module
+from ..device import CPU, array_module, kernels_for, pool
 from ..layout import allocate_strided, element_strides, format_strides, require_memory_format
 from ..layout import memory_format as MemoryFormat
 from ..quiet import local, quietly
@@ -54,6 +54,21 @@ class Binary(Node):
 
 _new, _ndarray = Tensor.__new__, np.ndarray
 
+_LARGE = 1 << 18
+"""Elements from which on arithmetic is shared out among threads."""
+
+
+def _shares_out(ufunc: str, x: Any, y: Any) -> bool:
+    """Return whether there is a kernel for an operation on two arrays."""
+    return (
+        ufunc in ("add", "subtract", "multiply", "true_divide")
+        and x.dtype.char in "fd"
+        and x.dtype is y.dtype
+        and x.shape == y.shape
+        and x.flags.c_contiguous
+        and y.flags.c_contiguous
+    )
+
 
 class Ufunc(Binary):
     """A binary operation that is one ufunc of the array module.
@@ -79,7 +94,11 @@ class Ufunc(Binary):
             self.where = where
             function = getattr(array_module(where), self.ufunc)
         try:
-            output = local.run(function, x, y)
+            if x.size >= _LARGE and where is CPU and _shares_out(self.ufunc, x, y):
+                output = pool.empty(x.shape, x.dtype)
+                kernels_for(where, "arithmetic").combine(self.ufunc, x, y, output)
+            else:
+                output = local.run(function, x, y)
         except (RuntimeError, ValueError):
             broadcast_shape(self.ufunc, x.shape, y.shape)
             output = quietly(function, x, y)
