@@ -9,6 +9,8 @@ from typing import Any
 from nbtorch.kernels import precision
 from nbtorch.kernels.cuda import conv, target
 
+computes_half = conv.computes_half
+
 
 def matmul(a: Any, b: Any, output: Any) -> None:
     """Write the products of `a` (..., n, m) and `b` (..., m, p), stacks of one shape, to the C-contiguous `output`."""

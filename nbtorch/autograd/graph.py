@@ -100,6 +100,7 @@ class Node:
     saved_for: tuple[int | None, ...] = ()
     keeps_state = False  # whether attributes hold values that a second backward must not be offered again
     in_float32 = False  # whether float16 and bfloat16 are computed in float32 and rounded once: see `half`
+    half_family = ""  # kernels that take float16 and bfloat16 as they are, on devices with tensor cores
     holomorphic = False  # whether backward is a formula of real numbers that holds for complex ones: see `wirtinger`
     fresh_gradients = False  # whether backward returns arrays that nothing else refers to: a leaf may keep them
 

@@ -1,6 +1,7 @@
 """Half precision: operations that compute float16 and bfloat16 in float32 and round the result once, as PyTorch does.
 
 A `Node` that says `in_float32 = True` has its `forward` and `backward` wrapped by these two; other types pass through.
+Where the kernels of its `half_family` multiply half precision as it is, which tensor cores do, it gets it as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import dtypes
+from ..device import CPU, kernels_for
 
 if TYPE_CHECKING:
     from .graph import Node
@@ -25,6 +27,13 @@ def widen(array: Any) -> Any:
     return array.astype(np.float32) if array.dtype.char in _HALF else array
 
 
+def _takes_half(node: Node) -> bool:
+    """Whether the node's kernels compute half precision as it is, where the node is."""
+    if node.where is CPU or not node.half_family:
+        return False
+    return kernels_for(node.where, node.half_family).computes_half()
+
+
 def forward_in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Have a node's `forward` see float32 in place of half precision, and round its results."""
 
@@ -32,6 +41,8 @@ def forward_in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
     def wide(self: Node, *arrays: Any) -> Any:
         for array in arrays:
             if array.dtype.char in _HALF:
+                if _takes_half(self):
+                    return forward(self, *arrays)
                 return _narrowed(forward(self, *[widen(a) for a in arrays]), array.dtype)
         return forward(self, *arrays)
 
@@ -51,6 +62,8 @@ def backward_in_float32(backward: Callable[..., Any]) -> Callable[..., Any]:
     def wide(self: Node, *grads: Any) -> Any:
         for grad in grads:
             if grad is not None and grad._array.dtype.char in _HALF:
+                if _takes_half(self):
+                    return backward(self, *grads)
                 half = grad.dtype
                 results = backward(_with_saved_widened(self), *[_widened(g) for g in grads])
                 if isinstance(results, (tuple, list)):

@@ -55,6 +55,7 @@ class Convolution(Node):
     saved_for = (1, 0)
     fresh_gradients = True
     in_float32 = True
+    half_family = "conv"
 
     def __init__(self, geometry: _Geometry, transposed: bool, output_size: Extents) -> None:
         self.geometry, self.transposed, self.output_size = geometry, transposed, output_size
@@ -94,6 +95,7 @@ class ConvolutionWeight(Node):
     saved_for = (1, 0)
     fresh_gradients = True
     in_float32 = True
+    half_family = "conv"
 
     def __init__(self, geometry: _Geometry, shape: Extents) -> None:
         self.geometry, self.shape = geometry, shape

@@ -8,6 +8,7 @@ from ..autograd.grad_mode import state
 from ..autograd.graph import Node
 from ..device import allocate, array_module, kernels_for
 from ..device import device as Device
+from ..dtypes import FLOATING
 from ..tensor import Tensor, method
 from .arithmetic import Add, mul, unbroadcast
 from .operands import broadcast_shape, operands, require_number, require_same_device, require_tensor
@@ -15,7 +16,7 @@ from .operands import broadcast_shape, operands, require_number, require_same_de
 
 def product(a: Any, b: Any, where: Device) -> Any:
     """Return the product of two arrays of matrices that broadcast."""
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in FLOATING:
         return array_module(where).matmul(a, b)
     if b.ndim == 2 and a.ndim > 2:
         return product(a.reshape(-1, a.shape[-1]), b, where).reshape(*a.shape[:-1], b.shape[-1])
@@ -35,6 +36,7 @@ class MatMul(Node):
     saved_for = (1, 0)
     fresh_gradients = True
     in_float32 = True
+    half_family = "gemm"
     holomorphic = True
 
     def forward(self, a: Any, b: Any) -> Any:

@@ -15,6 +15,8 @@ import pytest
 from nbtorch.kernels import precision
 from nbtorch.kernels.cuda import conv, elementwise, gemm, pool, target, unpool
 
+import nbtorch
+
 inside = pytest.mark.skipif(not target.is_simulator(), reason="runs in a process of its own, in the simulator")
 
 CONVOLUTIONS = {
@@ -217,6 +219,24 @@ def test_matrix_products_of_half_precision(stack, dtype, monkeypatch):
     gemm.matmul(a, b, output)
     expected = a.astype(np.float64) @ b.astype(np.float64)
     np.testing.assert_allclose(output.astype(np.float64), expected, rtol=HALVES[dtype] / 4, atol=1e-5)
+
+
+@inside
+@pytest.mark.parametrize("dtype", HALVES)
+def test_operations_leave_half_precision_to_the_kernels(dtype, monkeypatch):
+    monkeypatch.setattr(target, "has_tensor_cores", lambda: True)
+    found = []
+    for device in ("cpu", "cuda"):
+        nbtorch.manual_seed(0)
+        sizes = (1, 2, 4, 4), (4, 2, 3, 3), (4,), (3, 7), (7, 4)
+        given = [nbtorch.randn(s).to(getattr(nbtorch, dtype)).to(device).requires_grad_() for s in sizes]
+        image, product = nbtorch.nn.functional.conv2d(*given[:3], padding=1), given[3] @ given[4]
+        assert image.dtype == product.dtype == given[0].dtype
+        (image.sum() + product.sum()).backward()
+        results = image, product, *(tensor.grad for tensor in given)
+        found.append([tensor.detach().cpu().float().numpy() for tensor in results])
+    for expected, actual in zip(*found, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=HALVES[dtype], atol=2 * HALVES[dtype])
 
 
 @inside
