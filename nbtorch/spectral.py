@@ -123,12 +123,9 @@ def stft(
     hop = n_fft // 4 if hop_length is None else hop_length
     width = n_fft if win_length is None else win_length
     if window is None:
-        warnings.warn(
-            "A window was not provided. A rectangular window will be applied, which is known to cause spectral leakage."
-            " Other windows such as torch.hann_window or torch.hamming_window are recommended to reduce spectral"
-            " leakage. To suppress this warning and use a rectangular window, explicitly set"
-            " set `window=torch.ones(n_fft, device=<device>)`.",
-            stacklevel=2,
+        _warn_of_no_window(
+            ", which is known to cause spectral leakage. Other windows such as torch.hann_window or torch.hamming_window"
+            " are recommended to reduce spectral leakage"
         )
     complex_pair = input.is_complex() or (window is not None and window.is_complex())
     if return_complex is None and not complex_pair:
@@ -150,6 +147,14 @@ def stft(
     transform = rfft if (not complex_pair if onesided is None else onesided) else fft
     result = transform(frames, norm="ortho" if normalized else None).transpose(-1, -2)
     return view_as_real(result) if return_complex is False else result
+
+
+def _warn_of_no_window(consequence: str) -> None:
+    warnings.warn(
+        f"A window was not provided. A rectangular window will be applied{consequence}. To suppress this warning and use a"
+        " rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`.",
+        stacklevel=3,
+    )
 
 
 def _padded_shape(input: Tensor, n_fft: int) -> tuple[int, ...]:
@@ -213,12 +218,7 @@ def istft(
     hop = n_fft // 4 if hop_length is None else hop_length
     width = n_fft if win_length is None else win_length
     if window is None:
-        warnings.warn(
-            "A window was not provided. A rectangular window will be applied. Please provide the same window used by"
-            " stft to make the inversion lossless. To suppress this warning and use a rectangular window, explicitly"
-            " set `window=torch.ones(n_fft, device=<device>)`.",
-            stacklevel=2,
-        )
+        _warn_of_no_window(". Please provide the same window used by stft to make the inversion lossless")
     halved = _check_spectrum(input, n_fft, onesided, return_complex, window)
     _check_window("istft", n_fft, hop, width, window)
     if hop > width:
