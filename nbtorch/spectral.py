@@ -124,8 +124,8 @@ def stft(
     width = n_fft if win_length is None else win_length
     if window is None:
         _warn_of_no_window(
-            ", which is known to cause spectral leakage. Other windows such as torch.hann_window or torch.hamming_window"
-            " are recommended to reduce spectral leakage"
+            ", which is known to cause spectral leakage. Other windows such as torch.hann_window or"
+            " torch.hamming_window are recommended to reduce spectral leakage"
         )
     complex_pair = input.is_complex() or (window is not None and window.is_complex())
     if return_complex is None and not complex_pair:
@@ -151,8 +151,8 @@ def stft(
 
 def _warn_of_no_window(consequence: str) -> None:
     warnings.warn(
-        f"A window was not provided. A rectangular window will be applied{consequence}. To suppress this warning and use a"
-        " rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`.",
+        f"A window was not provided. A rectangular window will be applied{consequence}. To suppress this warning and"
+        " use a rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`.",
         stacklevel=3,
     )
 
