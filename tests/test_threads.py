@@ -154,7 +154,7 @@ class TestPool:
         finally:
             sys.setswitchinterval(interval)
         assert clashes == []
-        assert pool.made <= 4
+        assert pool.made <= 8  # a thread still holds one array when it asks for the next
 
     def test_statistics_have_pytorchs_names(self):
         nbtorch.cpu.empty_cache()

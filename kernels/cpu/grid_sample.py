@@ -8,9 +8,8 @@ samples are found together, in vectors, and serve all channels. Nearly always al
 then the first one's place says where the others are, and no list of elements is read. Samples at the edges walk
 through their taps one by one.
 
-Channels come in groups of a few: neighbouring samples add to the same elements of a gradient, and a processor has to
-wait for one sum before the next unless it has sums of other planes to work on. The gradient of the input is summed
-plane by plane, that of the grid sample by sample: nothing is written by two threads.
+The gradient of the input is summed plane by plane, that of the grid sample by sample: nothing is written by two
+threads.
 """
 
 import math

@@ -289,7 +289,7 @@ def _fill_row(elements, out, choices, place, count):
     """Fill in windows that meet no element."""
     fill(lowest(elements), out, place, count)
     if choices.size > 0:
-        fill(choices.dtype.type(-1), choices, place, count)
+        fill(choices.dtype.type(~choices.dtype.type(0)), choices, place, count)  # -1, or the largest without signs
 
 
 @njit
