@@ -42,21 +42,33 @@ def row_dots(grads: np.ndarray, sources: np.ndarray, table: np.ndarray, indices:
     _dots(len(indices), len(indices) * table.shape[1], grads, sources, table, indices, output)
 
 
+# Elements are indexed by row and column: a view of each row costs two atomic changes of the array's reference count.
+
+
 def _pick_range(table, indices, output, begin, end):
+    width = output.shape[1]
     for i in range(begin, end):
-        source, target = table[indices[i]], output[i]
-        for d in range(target.size):
-            target[d] = source[d]
+        row = indices[i]
+        for d in range(width):
+            output[i, d] = table[row, d]
 
 
 def _sum_range(table, indices, factors, offsets, output, begin, end):
+    width = output.shape[1]
     for bag in range(begin, end):
-        target = output[bag]
-        target[:] = 0
-        for i in range(offsets[bag], offsets[bag + 1]):
-            source, factor = table[indices[i]], factors[i]
-            for d in range(target.size):
-                target[d] += factor * source[d]
+        for d in range(width):
+            output[bag, d] = 0
+        first, last = offsets[bag], offsets[bag + 1]
+        for i in range(first, last - 3, 4):  # the sum so far is read and written once for four rows
+            p, q, r, s = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
+            fp, fq, fr, fs = factors[i], factors[i + 1], factors[i + 2], factors[i + 3]
+            for d in range(width):
+                total = output[bag, d] + fp * table[p, d]
+                output[bag, d] = total + fq * table[q, d] + fr * table[r, d] + fs * table[s, d]
+        for i in range(last - (last - first) % 4, last):
+            row, factor = indices[i], factors[i]
+            for d in range(width):
+                output[bag, d] += factor * table[row, d]
 
 
 def _max_range(table, indices, offsets, output, winners, begin, end):
@@ -78,9 +90,9 @@ def _add_range(grads, sources, indices, factors, output, begin, end):
     for i in range(indices.size):
         row = indices[i]
         if begin <= row < end:
-            source, target, factor = grads[sources[i]], output[row], factors[i]
-            for d in range(target.size):
-                target[d] += factor * source[d]
+            source, factor = sources[i], factors[i]
+            for d in range(output.shape[1]):
+                output[row, d] += factor * grads[source, d]
 
 
 def _add_winners_range(grads, winners, output, begin, end):
@@ -94,10 +106,10 @@ def _add_winners_range(grads, winners, output, begin, end):
 
 def _dots_range(grads, sources, table, indices, output, begin, end):
     for i in range(begin, end):
-        grad, row = grads[sources[i]], table[indices[i]]
+        source, row = sources[i], indices[i]
         total = output.dtype.type(0)
-        for d in range(row.size):
-            total += grad[d] * row[d]
+        for d in range(table.shape[1]):
+            total += grads[source, d] * table[row, d]
         output[i] = total
 
 

@@ -887,7 +887,7 @@ def embedding(
         raise RuntimeError(f"embedding: expected indices of type torch.int64 or torch.int32, got {input.dtype}")
     require_same_device("embedding", weight, input)
     indices = input._array
-    if indices.size and (indices.min() < 0 or indices.max() >= weight.size(0)):
+    if _reach_beyond(indices, weight.size(0)):
         raise IndexError(f"embedding: index out of range in self: expected indices in [0, {weight.size(0)})")
     if max_norm is not None and indices.size:
         _shorten_rows(weight, indices, max_norm, norm_type)
@@ -956,9 +956,8 @@ def embedding_bag(
     require_same_device("embedding_bag", *tensors)
     _require_bag_types(input, weight, starts, per_sample_weights)
     indices = input._array.reshape(-1)
-    outside = (indices < 0) | (indices >= weight.shape[0])
-    if outside.any():
-        place = int(outside.argmax())
+    if _reach_beyond(indices, weight.shape[0]):
+        place = int(((indices < 0) | (indices >= weight.shape[0])).argmax())
         raise RuntimeError(
             f"embedding_bag: Index {place} of input takes value {int(indices[place])} which is not in the valid range"
             f" [0, {weight.shape[0]})"
@@ -980,6 +979,14 @@ def embedding_bag(
     flat = indices.astype(np.int64, copy=False)
     bags = EmbeddingBag(Bags(weight._xp, flat, bounds, padding, mode, bool(scale_grad_by_freq)))
     return bags(weight) if per_sample_weights is None else bags(weight, per_sample_weights.reshape(-1))
+
+
+def _reach_beyond(indices: Any, count: int) -> bool:
+    """Return whether an index lies outside of [0, count). Without its sign a negative one is huge: one look tells."""
+    return bool(indices.size and indices.view(_UNSIGNED[indices.itemsize]).max() >= count)
+
+
+_UNSIGNED = {4: np.uint32, 8: np.uint64}
 
 
 def _bag_starts(input: Tensor, offsets: Tensor | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class Embedding(Node):
     """
 
     keeps_state = True
+    fresh_gradients = True
 
     def __init__(self, indices: Any, padding_idx: int, by_frequency: bool) -> None:
         self.indices, self.padding_idx, self.by_frequency = indices, padding_idx, by_frequency
@@ -95,15 +97,35 @@ class Bags:
     """
 
     def __init__(self, xp: Any, indices: Any, offsets: Any, padding_idx: int, mode: str, by_frequency: bool) -> None:
-        numbers = xp.repeat(xp.arange(len(offsets) - 1), offsets[1:] - offsets[:-1])
-        used = slice(int(offsets[0]), int(offsets[-1])) if len(offsets) else slice(0, 0)
-        self.kept = xp.arange(len(indices))[used]
-        self.kept = self.kept[indices[used] != padding_idx]
-        self.all, self.indices = indices, indices[self.kept]
-        self.numbers = numbers[self.kept - used.start]
-        lengths = xp.bincount(self.numbers, minlength=len(offsets) - 1)
-        self.offsets = xp.concatenate([xp.zeros(1, np.int64), xp.cumsum(lengths)])
-        self.lengths, self.mode, self.by_frequency = lengths, mode, by_frequency
+        self.xp, self.all, self.mode, self.by_frequency = xp, indices, mode, by_frequency
+        self.indices, self.offsets = indices, offsets
+        self.complete = (
+            padding_idx < 0 and len(offsets) > 0 and int(offsets[0]) == 0 and int(offsets[-1]) == len(indices)
+        )
+        if not self.complete:
+            numbers = xp.repeat(xp.arange(len(offsets) - 1), offsets[1:] - offsets[:-1])
+            used = slice(int(offsets[0]), int(offsets[-1])) if len(offsets) else slice(0, 0)
+            kept = xp.arange(len(indices))[used]
+            self.kept = kept[indices[used] != padding_idx]
+            self.numbers = numbers[self.kept - used.start]
+            self.indices = indices[self.kept]
+            lengths = xp.bincount(self.numbers, minlength=len(offsets) - 1)
+            self.offsets = xp.concatenate([xp.zeros(1, np.int64), xp.cumsum(lengths)])
+        self.lengths = self.offsets[1:] - self.offsets[:-1]
+
+    @functools.cached_property
+    def kept(self) -> Any:
+        """The places in `all` of the rows that count."""
+        return self.xp.arange(len(self.all))
+
+    @functools.cached_property
+    def numbers(self) -> Any:
+        """The bag of each row that counts."""
+        return self.xp.repeat(self.xp.arange(len(self.lengths)), self.lengths)
+
+    def of_kept(self, samples: Any) -> Any:
+        """Return the items that belong to rows that count."""
+        return samples if self.complete else samples[self.kept]
 
     def factors(self, xp: Any, dtype: Any) -> Any:
         """Return what each row is multiplied by."""
@@ -130,6 +152,7 @@ class EmbeddingBag(Node):
     saves_inputs = (0, 1)
     saved_for = (1, 0)
     in_float32 = True
+    fresh_gradients = True
 
     def __init__(self, bags: Bags) -> None:
         self.bags = bags
@@ -142,8 +165,13 @@ class EmbeddingBag(Node):
             self.winners = xp.empty(output.shape, np.int64)
             kernels.max_bags(table, bags.indices, bags.offsets, output, self.winners)
             return output
-        factors = bags.factors(xp, weight.dtype) if samples is None else contiguous(samples[bags.kept], self.where)
+        if samples is None:
+            factors = xp.ones(len(bags.indices), weight.dtype)
+        else:
+            factors = contiguous(bags.of_kept(samples), self.where)
         kernels.sum_bags(table, bags.indices, factors, bags.offsets, output)
+        if bags.mode == "mean":
+            output /= xp.maximum(bags.lengths, 1).astype(output.dtype)[:, None]
         return output
 
     def _save(self, inputs: Any, outputs: Any) -> None:
@@ -201,7 +229,7 @@ class EmbeddingBagGrad(Node):
         if bags.mode == "max":
             kernels.add_winners(grads, node.winners, output)
             return output
-        factors = bags.factors(xp, grad.dtype) if samples is None else samples[bags.kept]
+        factors = bags.factors(xp, grad.dtype) if samples is None else bags.of_kept(samples)
         factors = contiguous(factors * bags.scales(xp, node.rows, grad.dtype), self.where)
         kernels.add_rows(grads, bags.numbers, bags.indices, factors, output)
         return output
