@@ -18,6 +18,7 @@ import numpy as np
 from nbtorch.kernels.cpu.pad import moved_as
 from nbtorch.kernels.cpu.ranges import RangeKernel
 from nbtorch.kernels.cpu.rows import copy, fill
+from nbtorch.kernels.elementary import select
 from nbtorch.kernels.jit import njit
 from nbtorch.kernels.resampling import Axes, Table, fixed_point
 
@@ -157,6 +158,33 @@ def _one_by_one(source, base, windows, weights, begin, end, target, out):
 
 
 @njit
+def _tap(source, place, weights, tap, i, count):
+    """Return a weighted element of a window; 0, whatever lies there, where the window has fewer elements."""
+    inside = tap < count
+    value = weights[min(tap, weights.shape[0] - 1), i] * source[place + np.uint64(select(inside, tap, ZERO))]
+    return select(inside, value, source.dtype.type(0))
+
+
+@njit
+def _few_by_few(source, base, windows, weights, begin, end, target, out):
+    """Sum the columns of some outputs whose windows have four elements at the most, some none; without branches."""
+    first, count = windows[0], windows[1]
+    one, two, three = np.int64(1), np.int64(2), np.int64(3)
+    if weights.shape[0] <= 2:
+        for i in range(begin, end):
+            j, most = np.uint64(i), count[i]
+            p = base + np.uint64(first[j])
+            a = _tap(source, p, weights, ZERO, j, most) + _tap(source, p, weights, one, j, most)
+            target[out + j] = a
+        return
+    for i in range(begin, end):
+        j, most = np.uint64(i), count[i]
+        p = base + np.uint64(first[j])
+        a = _tap(source, p, weights, ZERO, j, most) + _tap(source, p, weights, one, j, most)
+        target[out + j] = a + _tap(source, p, weights, two, j, most) + _tap(source, p, weights, three, j, most)
+
+
+@njit
 def _along(source, start, numbers, windows, weights, target, place):
     """Interpolate one row, that begins at `start` of an array, along its columns."""
     base, out, length, first = np.uint64(start), np.uint64(place), numbers[5], windows[0]
@@ -170,6 +198,9 @@ def _along(source, start, numbers, windows, weights, target, place):
             target[out + j] = source[base + np.uint64(first[j])]
         return
     taps = weights.shape[0]
+    if taps <= 4 and end - begin < length // 2 and numbers[2] > 0:
+        _few_by_few(source, base, windows, weights, ZERO, length, target, out)
+        return
     _one_by_one(source, base, windows, weights, ZERO, begin, target, out)
     _one_by_one(source, base, windows, weights, end, length, target, out)
     w0, w1 = weights[0], weights[min(1, taps - 1)]

@@ -983,10 +983,7 @@ def embedding_bag(
 
 def _reach_beyond(indices: Any, count: int) -> bool:
     """Return whether an index lies outside of [0, count). Without its sign a negative one is huge: one look tells."""
-    return bool(indices.size and indices.view(_UNSIGNED[indices.itemsize]).max() >= count)
-
-
-_UNSIGNED = {4: np.uint32, 8: np.uint64}
+    return bool(indices.size and indices.astype(np.int64, copy=False).view(np.uint64).max() >= count)
 
 
 def _bag_starts(input: Tensor, offsets: Tensor | None) -> Any:
