@@ -54,6 +54,14 @@ def test_an_operation_that_calls_that_of_its_base_class_is_one_event():
     assert by_key(prof)["aten::unsafe_view"].count == 1
 
 
+def test_products_that_end_with_a_view_go_by_their_own_name():
+    with profile() as prof:
+        nbtorch.nn.functional.linear(nbtorch.ones(2, 3, 4), nbtorch.ones(5, 4), nbtorch.ones(5))
+        nbtorch.ones(2, 3, 4) @ nbtorch.ones(2, 4, 5)
+    found = by_key(prof)
+    assert found["aten::addmm"].count == found["aten::bmm"].count == 1
+
+
 def test_record_function_decorates():
     @record_function("decorated")
     def function():

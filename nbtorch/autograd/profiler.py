@@ -268,6 +268,11 @@ def operation_name(node_name: str) -> str:
     return "aten::" + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\dD)(?=[A-Z])", "_", name).lower()
 
 
+def _telling_name(node: Node) -> str:
+    """Return the name of a node, or of its class where PyTorch names the node after the view that it ends with."""
+    return type(node)._name if node._name in ("ViewBackward0", "UnsafeViewBackward0") else node._name
+
+
 class Recorder:
     """Collects events of all threads between `start` and `stop`; one at a time."""
 
@@ -334,7 +339,7 @@ class Recorder:
             stack = self._stack()
             if stack and getattr(stack[-1], "node", None) is node:  # the call of a base class, from a subclass's
                 return call(node, *inputs)
-            event = self.begin(operation_name(node._name), "cpu_op")
+            event = self.begin(operation_name(_telling_name(node)), "cpu_op")
             event.node = node  # type: ignore[attr-defined]
             if self.record_shapes:
                 event.input_shapes = [list(x.shape) for x in inputs]
