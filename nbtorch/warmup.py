@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from nbtorch.kernels import activation as formulas
 from nbtorch.kernels import jit
 from nbtorch.kernels.cache import cache_root
+from nbtorch.kernels.cpu.ranges import for_several_threads
 
 from . import dtypes
 from .device import allocate, as_device, kernels_for
@@ -45,7 +46,8 @@ def compile_kernels(
 ) -> int:
     """Compile every kernel for some types of elements, or find it in the disk cache.
 
-    Each kernel runs once on zeros, on an array small enough for one thread and on one large enough for several.
+    Each kernel runs on zeros, on an array small enough for one thread and on one large enough for several; whatever
+    runs on one thread is compiled for several too.
 
     Args:
         types: the types of elements, such as `nbtorch.float32`; integer types concern pooling only.
@@ -69,10 +71,11 @@ def compile_kernels(
         raise ValueError(f"compile_kernels: families must be among {', '.join(FAMILIES)}, got {sorted(unknown)}")
     steps = [step for dtype in types for step in _steps(dtypes.as_dtype(dtype), where, families)]
     before = jit.compilations()
-    for done, (name, run) in enumerate(steps):
-        if progress is not None:
-            progress(done, len(steps), name)
-        run()
+    with for_several_threads():
+        for done, (name, run) in enumerate(steps):
+            if progress is not None:
+                progress(done, len(steps), name)
+            run()
     if progress is not None:
         progress(len(steps), len(steps), "")
     return jit.compilations() - before

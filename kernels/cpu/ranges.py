@@ -5,7 +5,8 @@ addresses: it calls the kernel, compiled by itself, by way of a small function t
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -55,6 +56,23 @@ class RangeKernel:
                 self.kernel, (*[_numba_type(a) for a in arguments], types.intp, types.intp)
             )
         return self._addresses[key]
+
+
+@contextmanager
+def for_several_threads() -> Iterator[None]:
+    """While this lasts, a kernel that one thread runs, or that has nothing to do, is compiled for several threads."""
+    run = RangeKernel.__call__
+
+    def run_and_share_nothing(self: RangeKernel, count: int, work: int, *arguments: Any, grain: int = 1) -> None:
+        run(self, count, work, *arguments, grain=grain)
+        if isinstance(self.kernel, Dispatcher):
+            _run_shared(_loop(), self.address(arguments), arguments, 0, 1)
+
+    RangeKernel.__call__ = run_and_share_nothing  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        RangeKernel.__call__ = run  # type: ignore[method-assign]
 
 
 def _address_of(kernel: Any, signature: tuple[types.Type, ...]) -> int:
