@@ -268,9 +268,12 @@ def operation_name(node_name: str) -> str:
     return "aten::" + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\dD)(?=[A-Z])", "_", name).lower()
 
 
+_VIEWS_OF_RESULTS = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")
+
+
 def _telling_name(node: Node) -> str:
     """Return the name of a node, or of its class where PyTorch names the node after the view that it ends with."""
-    return type(node)._name if node._name in ("ViewBackward0", "UnsafeViewBackward0") else node._name
+    return type(node)._name if node._name in _VIEWS_OF_RESULTS else node._name
 
 
 class Recorder:

@@ -97,7 +97,8 @@ def _max_pool(
 
 
 _MAX_POOL = tuple([f"max_pool{rank}d" for rank in range(4)])
-_MAX_POOL_NODE = tuple([f"MaxPool{rank}DWithIndicesBackward0" for rank in range(4)])
+# PyTorch pools one dimension as two and squeezes the result.
+_MAX_POOL_NODE = ("", "SqueezeBackward1", "MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0")
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
